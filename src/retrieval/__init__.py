@@ -1,0 +1,1 @@
+"""Vector retrieval over gRPC from PostgreSQL and pgvector."""

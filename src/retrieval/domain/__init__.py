@@ -1,0 +1,1 @@
+"""The pure core: items, vectors, filters, ranking. No I/O, no asyncio."""

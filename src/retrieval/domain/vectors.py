@@ -1,0 +1,102 @@
+"""Vectors: checks, half-precision storage form, distances, scores.
+
+Every path compares half-precision vectors: what is stored and the query are rounded to float16 before any distance,
+so that Postgres (`halfvec`), the reference and a cache agree on scores to the precision of a float32 sum.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HALF_MAX = 65504.0
+"""Largest finite float16 (IEEE 754-2008 binary16)."""
+
+
+def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: str) -> NDArray[np.float16]:
+    """The stored form of a caller's vector, (dim,) float16; unit L2 norm under cosine.
+
+    `vector`: (n,) float32. Cosine ignores length, so scaling loses nothing and keeps half precision at its best.
+
+    Raises: InvalidArgumentError (DIMENSION_MISMATCH, VECTOR_NOT_FINITE, VECTOR_ZERO, VECTOR_OUT_OF_RANGE) at `field`.
+    """
+    if vector.shape != (dimension,):
+        raise InvalidArgumentError.of(
+            field,
+            f"has {vector.shape[0]} components, the embedding version takes {dimension}",
+            reason="DIMENSION_MISMATCH",
+        )
+    square = float(np.dot(vector, vector))
+    if not np.isfinite(square) and not np.isfinite(vector).all():
+        raise InvalidArgumentError.of(field, "contains NaN or infinity", reason="VECTOR_NOT_FINITE")
+    if metric is Metric.COSINE:
+        if not 1e-30 < square < 1e30:  # the float32 sum has under- or overflowed: sum again in double precision
+            square = float(np.dot(vector.astype(np.float64), vector.astype(np.float64)))
+        if square == 0.0:
+            raise InvalidArgumentError.of(
+                field, "is the zero vector, which has no direction to compare by cosine", reason="VECTOR_ZERO"
+            )
+        return (vector / np.sqrt(square)).astype(np.float16)
+    if square > HALF_MAX and np.abs(vector).max() > HALF_MAX:
+        raise InvalidArgumentError.of(
+            field, f"has a component beyond ±{HALF_MAX:.0f}, the half-precision range", reason="VECTOR_OUT_OF_RANGE"
+        )
+    return vector.astype(np.float16)
+
+
+def distances(
+    query: NDArray[np.float16], vectors: NDArray[np.float16], metric: Metric, prefix: int | None = None
+) -> NDArray[np.float64]:
+    """Exact distances, (n,) float64, of `query` (dim,) to `vectors` (n, dim), on the first `prefix` components.
+
+    Cosine normalises the prefixes, as pgvector's `<=>` does; a zero prefix has distance 1 to everything.
+    """
+    q = query[:prefix].astype(np.float64)
+    rows = vectors[:, :prefix].astype(np.float64)
+    if metric is Metric.L2:
+        return np.asarray(np.linalg.norm(rows - q, axis=1))
+    products = rows @ q
+    if metric is Metric.INNER_PRODUCT:
+        return np.asarray(-products)
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(q)
+    cosine = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return np.asarray(1.0 - np.clip(cosine, -1.0, 1.0))
+
+
+def score_of(distance: float, metric: Metric) -> float:
+    """Score of a distance: higher is better. See `Metric` in the contract for the three formulas."""
+    if metric is Metric.COSINE:
+        return 1.0 - distance
+    if metric is Metric.INNER_PRODUCT:
+        return -distance
+    return 1.0 / (1.0 + distance)
+
+
+def combine(
+    positives: NDArray[np.float16],
+    negatives: NDArray[np.float16] | None,
+    weights: NDArray[np.float32] | None,
+    metric: Metric,
+) -> NDArray[np.float32] | None:
+    """One query from several vectors: mean of the positives p, or 2 p - mean of the negatives where there are any.
+
+    `positives`: (n, dim); `negatives`: (m, dim) or None; `weights`: (n,) positive or None for equal ones. Returns
+    (dim,) float32, or None under cosine when the vectors cancel out. The formula is Qdrant's `average_vector`
+    (Qdrant documentation, "Recommendation": avg_positive + avg_positive - avg_negative).
+    """
+    mean = np.average(positives.astype(np.float64), axis=0, weights=weights)
+    if negatives is not None and len(negatives):
+        mean = 2.0 * mean - negatives.astype(np.float64).mean(axis=0)
+    if metric is Metric.COSINE:
+        norm = np.linalg.norm(mean)
+        if norm < 1e-6:
+            return None
+        mean = mean / norm
+    return np.asarray(np.clip(mean, -HALF_MAX, HALF_MAX), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""The exact in-memory adapter: the oracle of every test."""
