@@ -1,0 +1,99 @@
+"""Writing and reading items."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retrieval.application.search import pick_version
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.filters import Filter, check_filter
+from retrieval.domain.model import ANONYMOUS
+from retrieval.domain.search import NO_FILTER, Predicate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from retrieval.application.ports import Stores, WriteReceipt
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """A request to write items. `read` makes the items once the collection that types them is known."""
+
+    collection: str
+    read: Callable[[Collection, EmbeddingVersion], list[Item]]
+    request_id: str = ""
+    fingerprint: bytes = b""
+    embedding_version: int = 0
+
+
+async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
+    """Check all items against the collection, then write all or none."""
+    collection = await stores.collections.get(request.collection)
+    version = pick_version(collection, request.embedding_version)
+    items = request.read(collection, version)
+    return await stores.items.upsert(collection, version, items, request.request_id, request.fingerprint)
+
+
+async def delete_items(
+    stores: Stores, collection_name: str, item_ids: Sequence[str], request_id: str
+) -> WriteReceipt:
+    """Delete items in every embedding version."""
+    collection = await stores.collections.get(collection_name)
+    ids = sorted(set(item_ids))
+    fingerprint = hashlib.sha256("\x1f".join(ids).encode()).digest()
+    return await stores.items.delete(collection, ids, request_id, fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItems:
+    """Items in the order asked for, and the ids that are missing or hidden."""
+
+    items: list[Item]
+    missing_item_ids: list[str]
+
+
+async def get_items(
+    stores: Stores,
+    collection_name: str,
+    item_ids: Sequence[str],
+    viewer: Viewer | None,
+    *,
+    full: bool,
+    embedding_version: int = 0,
+) -> FoundItems:
+    """Items by id that the viewer may see."""
+    collection = await stores.collections.get(collection_name)
+    version = pick_version(collection, embedding_version)
+    wanted = list(dict.fromkeys(item_ids))
+    found = await stores.items.get(collection, version, wanted, viewer or ANONYMOUS, with_chunks=full)
+    return FoundItems([found[i] for i in wanted if i in found], [i for i in wanted if i not in found])
+
+
+@dataclass(frozen=True, slots=True)
+class ListItems:
+    """A checked request for a page; `after` is the last item id of the page before, empty for the first."""
+
+    collection: str
+    page_size: int = 50
+    after: str = ""
+    filter: Filter = NO_FILTER
+    viewer: Viewer | None = None
+    full: bool = False
+
+
+async def list_items(stores: Stores, request: ListItems) -> tuple[list[Item], str]:
+    """Items of a page, and the id to go on after; empty on the last page."""
+    if request.page_size < 1:
+        raise InvalidArgumentError.of("page_size", "must be positive")
+    collection = await stores.collections.get(request.collection)
+    check_filter(request.filter, collection)
+    predicate = Predicate(request.filter, request.viewer or ANONYMOUS)
+    items = await stores.items.list_after(
+        collection, collection.active, request.after, request.page_size + 1, predicate, with_chunks=request.full
+    )
+    page = items[: request.page_size]
+    return page, page[-1].item_id if len(items) > len(page) else ""

@@ -1,0 +1,302 @@
+"""What the use cases need from the outside. Adapters implement these protocols; use cases know nothing else.
+
+Every method may raise `UnavailableError` when the store cannot be reached, and `asyncio.CancelledError`, on which an
+adapter stops the work it has under way (a running SQL statement is cancelled).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import (
+        AttributeType,
+        Collection,
+        EmbeddingVersion,
+        Event,
+        Item,
+        PopularThresholds,
+        Viewer,
+    )
+    from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """What a write did. `token` orders it against reads: see `ItemStore.token`."""
+
+    count: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceipt:
+    """What recording events did."""
+
+    recorded: int
+    duplicates: int
+    token: str
+
+
+class IndexKind(Enum):
+    """Kind of an index of an embedding version."""
+
+    HNSW = "hnsw"
+    IVFFLAT = "ivfflat"
+    POPULAR_HNSW = "popular_hnsw"
+    ATTRIBUTE = "attribute"
+
+
+class IndexState(Enum):
+    """Life of an index build."""
+
+    QUEUED = "queued"
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """Which indexes to build and how; None leaves the value to the documented defaults."""
+
+    kinds: frozenset[IndexKind]
+    m: int | None = None
+    ef_construction: int | None = None
+    lists: int | None = None
+    rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """One index as it stands. `progress` in [0, 1]; `dimension` 0 for attribute indexes; unused settings 0."""
+
+    name: str
+    kind: IndexKind
+    state: IndexState
+    dimension: int = 0
+    progress: float = 0.0
+    size_bytes: int = 0
+    generation: int = 0
+    phase: str = ""
+    error: str = ""
+    m: int = 0
+    ef_construction: int = 0
+    lists: int = 0
+    build_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """Size of an embedding version and its indexes."""
+
+    row_count: int
+    table_bytes: int
+    indexes: tuple[IndexReport, ...]
+
+
+class CollectionStore(Protocol):
+    """Collections and their embedding versions."""
+
+    async def create(self, collection: Collection, version: EmbeddingVersion) -> Collection:
+        """Create both; the version becomes active. Raises: AlreadyExistsError (COLLECTION_EXISTS)."""
+        ...
+
+    async def get(self, name: str) -> Collection:
+        """The collection as it stands now. Raises: NotFoundError (COLLECTION_NOT_FOUND)."""
+        ...
+
+    async def list_after(self, name: str, count: int) -> list[Collection]:
+        """Up to `count` collections with a name greater than `name`, by name."""
+        ...
+
+    async def update(
+        self,
+        name: str,
+        add_attributes: Mapping[str, AttributeType],
+        popular: PopularThresholds | None,
+        rating_scale_max: float | None,
+    ) -> Collection:
+        """Declare attributes and change settings; None leaves a setting."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete the collection with everything in it."""
+        ...
+
+    async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
+        """Add a version in state BUILDING."""
+        ...
+
+    async def activate_version(self, name: str, version: int) -> Collection:
+        """Swap the active version, atomically. Raises: FailedPreconditionError (VERSION_EMPTY)."""
+        ...
+
+    async def rollback_version(self, name: str) -> Collection:
+        """Reactivate the version that was active before. Raises: FailedPreconditionError (NO_PREVIOUS_VERSION)."""
+        ...
+
+
+class ItemStore(Protocol):
+    """Items, durable once a write returns."""
+
+    async def upsert(
+        self, collection: Collection, version: EmbeddingVersion, items: Sequence[Item], request_id: str, fingerprint: bytes
+    ) -> WriteReceipt:
+        """Insert or replace `items` (distinct ids), all or none.
+
+        With a `request_id` that was applied before: return its receipt if `fingerprint` is the same, else raise
+        FailedPreconditionError (REQUEST_ID_REUSED).
+        """
+        ...
+
+    async def delete(
+        self, collection: Collection, item_ids: Sequence[str], request_id: str, fingerprint: bytes
+    ) -> WriteReceipt:
+        """Delete items in every version; `count` is how many existed. `request_id` as in `upsert`."""
+        ...
+
+    async def get(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        viewer: Viewer,
+        *,
+        with_chunks: bool,
+    ) -> dict[str, Item]:
+        """Items that exist and that `viewer` may see; payload and chunks only `with_chunks`."""
+        ...
+
+    async def list_after(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_id: str,
+        count: int,
+        predicate: Predicate,
+        *,
+        with_chunks: bool,
+    ) -> list[Item]:
+        """Up to `count` items with an id greater than `item_id`, by id in code-point order."""
+        ...
+
+    async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:
+        """(item id, rating count) of the most rated items, then by rating value, then by id."""
+        ...
+
+    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
+        """Request ids with that prefix that were applied; lets a bulk load resume."""
+        ...
+
+    async def token(self) -> str:
+        """Token of the present state: a search that presents it reflects all writes acknowledged so far."""
+        ...
+
+    async def wait_for(self, token: str) -> None:
+        """Return once reads reflect `token`. Raises: InvalidArgumentError (BAD_CONSISTENCY_TOKEN)."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Nearest rows to a vector."""
+
+    async def search(self, query: IndexQuery) -> IndexAnswer:
+        """Nearest rows that satisfy the query's predicate. Raises: FailedPreconditionError (INDEX_NOT_READY)."""
+        ...
+
+    async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
+        """Exact distances of the best chunk of each of `item_ids` that satisfies the predicate, nearest first."""
+        ...
+
+    async def vectors(
+        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+    ) -> dict[str, NDArray[np.float16]]:
+        """All chunk vectors, (chunks, dim), of those items that have any and that `viewer` may see."""
+        ...
+
+    async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
+        """Up to `count` random vectors of the version, (n, dim)."""
+        ...
+
+
+class EventStore(Protocol):
+    """What users did."""
+
+    async def record(self, collection: Collection, events: Sequence[Event]) -> EventReceipt:
+        """Store events, all or none; those stored before are counted as duplicates."""
+        ...
+
+    async def history(self, collection: Collection, user_id: str, count: int) -> list[Event]:
+        """The user's latest `count` events, newest first."""
+        ...
+
+    async def seen(self, collection: Collection, user_id: str, count: int) -> list[str]:
+        """Ids of the items the user has any event with, latest first, at most `count`."""
+        ...
+
+    async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
+        """Owners of those items."""
+        ...
+
+
+class IndexBuilder(Protocol):
+    """Builds and reports on indexes."""
+
+    async def build(self, collection: Collection, version: EmbeddingVersion, spec: BuildSpec) -> list[str]:
+        """Queue the missing indexes and return their names; the work goes on in the background."""
+        ...
+
+    async def report(self, collection: Collection, version: EmbeddingVersion) -> VersionReport:
+        """Sizes, states and progress."""
+        ...
+
+    async def wait_idle(self) -> None:
+        """Return when no build is queued or running."""
+        ...
+
+
+class ChangeFeed(Protocol):
+    """Committed changes in commit order, for caches that follow the store."""
+
+    def follow(self, after: int) -> AsyncIterator[Change]:
+        """Changes after position `after`, then those to come; each position is seen once and none is skipped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed write: its position, collection and the items it touched."""
+
+    position: int
+    collection_id: int
+    item_ids: tuple[str, ...]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors, locally."""
+
+    model: str
+    dimension: int
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, dimension) float32, unit L2; a text without a known token gives a zero row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The adapters a service runs on."""
+
+    collections: CollectionStore
+    items: ItemStore
+    index: VectorIndex
+    events: EventStore
+    builder: IndexBuilder

@@ -1,0 +1,86 @@
+"""Scores a list of items that the caller already has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.application.similar_items import seed_vectors
+from retrieval.application.user_profile import profile_of
+from retrieval.domain.errors import FailedPreconditionError, NotFoundError
+from retrieval.domain.filters import check_filter
+from retrieval.domain.search import IndexAnswer, IndexQuery, SearchOptions, SearchResult, Stage
+from retrieval.domain.vectors import combine, to_half
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from retrieval.application.ports import Stores
+    from retrieval.application.search import Scope, SearchPipeline
+
+
+@dataclass(frozen=True, slots=True)
+class RankItems:
+    """A checked request; exactly one of `vector`, `seed_item_id` and `user_id` is set."""
+
+    collection: str
+    item_ids: tuple[str, ...]
+    vector: NDArray[np.float32] | None = None
+    seed_item_id: str = ""
+    user_id: str = ""
+    options: SearchOptions = SearchOptions()
+
+
+async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItems) -> SearchResult:
+    """Order the items by exact score. Those that do not exist, or are hidden, are reported as missing.
+
+    Raises: NotFoundError (SEEDS_NOT_FOUND), FailedPreconditionError (NO_PROFILE).
+    """
+    scope = await pipeline.scope(request.collection, request.options)
+    check_filter(request.options.filter, scope.collection, "options.filter")
+    query = await _query(stores, scope, request)
+    ids = tuple(dict.fromkeys(request.item_ids))
+    index_query = IndexQuery(
+        scope.collection,
+        replace(scope.version, max_chunks=1),
+        query,
+        (Stage(scope.version.dimension, len(ids)),),
+        pipeline.predicate(scope),
+        with_owners=scope.options.diversity.max_per_owner > 0,
+        with_vectors=scope.options.diversity.mmr_lambda is not None,
+    )
+
+    async def ask(_count: int) -> IndexAnswer:
+        return await stores.index.rank(index_query, ids)
+
+    present = await stores.index.vectors(scope.version, ids, scope.viewer)
+    hits, report = await pipeline.collect(scope, ask)
+    report.missing_item_ids = tuple(i for i in ids if i not in present)
+    return SearchResult(hits, report)
+
+
+async def _query(stores: Stores, scope: Scope, request: RankItems) -> NDArray[np.float16]:
+    metric = scope.collection.metric
+    if request.vector is not None:
+        return to_half(request.vector, scope.version.dimension, metric, "vector")
+    if request.seed_item_id:
+        seeds, _ = await seed_vectors(stores, scope.version, [request.seed_item_id], scope.viewer)
+        scope.watch.lap("seeds")
+        query = combine(seeds[0], None, None, metric) if seeds else None
+        if query is None:
+            raise NotFoundError(
+                f"seed item {request.seed_item_id!r} does not exist with an embedding in this version "
+                "(or the viewer may not see it)",
+                reason="SEEDS_NOT_FOUND",
+            )
+        return query.astype(np.float16)
+    profile = await profile_of(stores, scope, request.user_id, None)
+    scope.watch.lap("profile")
+    if profile.vector is None:
+        raise FailedPreconditionError(
+            f"user {request.user_id!r} has no events with items that attract; record some or rank by vector or seed",
+            reason="NO_PROFILE",
+        )
+    return profile.vector.astype(np.float16)

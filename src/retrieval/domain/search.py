@@ -1,0 +1,203 @@
+"""What a search asks and what an index answers: the terms that use cases and adapters share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from retrieval.domain.filters import Filter
+from retrieval.domain.model import ANONYMOUS, Item, Viewer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import Collection, EmbeddingVersion
+
+NO_FILTER = Filter()
+
+
+class Source(Enum):
+    """Who answers a search."""
+
+    AUTO = "auto"
+    FAISS = "faiss"
+    HNSW = "hnsw"
+    IVFFLAT = "ivfflat"
+    EXACT = "exact"
+
+
+class IndexScope(Enum):
+    """Which items a search looks at."""
+
+    FULL = "full"
+    POPULAR = "popular"
+
+
+class View(Enum):
+    """How much of an item comes back."""
+
+    ID_SCORE = "id_score"
+    BASIC = "basic"
+    FULL = "full"
+
+
+class Shortfall(Enum):
+    """Why fewer hits than asked for came back."""
+
+    FILTER_EXHAUSTED = "filter_exhausted"
+    SCAN_LIMIT = "scan_limit"
+    DEADLINE = "deadline"
+    COLLECTION_TOO_SMALL = "collection_too_small"
+    THRESHOLD = "threshold"
+    OWNER_CAP = "owner_cap"
+    CANDIDATES_EXHAUSTED = "candidates_exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step from coarse to fine: compare `dimension` leading components, keep `candidate_count` rows."""
+
+    dimension: int
+    candidate_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParams:
+    """How hard to search; None leaves the choice to the service."""
+
+    source: Source = Source.AUTO
+    scope: IndexScope = IndexScope.FULL
+    ef_search: int | None = None
+    nprobe: int | None = None
+    target_recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """Which rows may be returned at all: filter, visibility, exclusions."""
+
+    filter: Filter = NO_FILTER
+    viewer: Viewer = ANONYMOUS
+    excluded_item_ids: tuple[str, ...] = ()
+    excluded_owner_ids: tuple[str, ...] = ()
+
+    @property
+    def only_visibility(self) -> bool:
+        """Whether nothing but the viewer restricts the rows."""
+        return self.filter.empty and not self.excluded_item_ids and not self.excluded_owner_ids
+
+
+@dataclass(frozen=True, slots=True)
+class IndexQuery:
+    """A question to a vector index. `vector`: (dim,) float16 in stored form (see `vectors.to_half`).
+
+    `stages` is never empty; its last candidate count is `count`, the number of rows wanted. `with_owners` and
+    `with_vectors` ask for those columns of the answer.
+    """
+
+    collection: Collection
+    version: EmbeddingVersion
+    vector: NDArray[np.float16]
+    stages: tuple[Stage, ...]
+    predicate: Predicate = Predicate()
+    params: SearchParams = SearchParams()
+    with_owners: bool = False
+    with_vectors: bool = False
+
+    @property
+    def count(self) -> int:
+        """Rows wanted."""
+        return self.stages[-1].candidate_count
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAnswer:
+    """Rows (item, chunk) nearest first; equal distances by item id, then chunk.
+
+    `distances`: (n,) float64. `owner_ids` where asked for, else empty. `vectors`: (n, dim) float16 where asked for.
+    `exhausted`: no further row satisfies the predicate. `scan_limited`: the index gave up before it could know.
+    `effort` is the ef_search or nprobe used, 0 for an exact scan; `generation` counts builds of the index used.
+    """
+
+    item_ids: list[str]
+    chunk_indexes: list[int]
+    distances: NDArray[np.float64]
+    source: Source
+    owner_ids: list[str] = field(default_factory=list)
+    vectors: NDArray[np.float16] | None = None
+    exhausted: bool = False
+    scan_limited: bool = False
+    effort: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """Spread of the hits: MMR lambda in [0, 1] (None: off), cap per owner (0: none)."""
+
+    mmr_lambda: float | None = None
+    max_per_owner: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What every search takes; checked and clamped."""
+
+    limit: int = 10
+    score_threshold: float | None = None
+    filter: Filter = NO_FILTER
+    exclude_item_ids: tuple[str, ...] = ()
+    viewer: Viewer | None = None
+    diversity: Diversity = Diversity()
+    view: View = View.ID_SCORE
+    params: SearchParams = SearchParams()
+    min_consistency_token: str = ""
+    embedding_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A candidate source's part in a hit: 1-based rank and score within that source."""
+
+    source: str
+    rank: int
+    score: float
+
+
+@dataclass(slots=True)
+class Hit:
+    """One result."""
+
+    item_id: str
+    score: float
+    distance: float
+    chunk_index: int = 0
+    contributions: tuple[Contribution, ...] = ()
+    item: Item | None = None
+
+
+@dataclass(slots=True)
+class SearchReport:
+    """How an answer came about. `timings_s`: (stage, seconds) in order."""
+
+    source: Source
+    embedding_version: int
+    requested_count: int
+    index_generation: int = 0
+    effort: int = 0
+    timings_s: list[tuple[str, float]] = field(default_factory=list)
+    shortfall: Shortfall | None = None
+    degraded_reason: str = ""
+    missing_item_ids: tuple[str, ...] = ()
+    consistency_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, with the report; `stages` are those that ran."""
+
+    hits: list[Hit]
+    report: SearchReport
+    stages: tuple[Stage, ...] = ()
