@@ -1,0 +1,28 @@
+"""The service as the transport sees it: the stores, the pipeline and the limits, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from retrieval.application.limits import Limits
+from retrieval.application.search import SearchPipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from retrieval.application.ports import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the use cases run on. `is_alive` tells whether the store answers."""
+
+    stores: Stores
+    is_alive: Callable[[], Awaitable[bool]]
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def pipeline(self) -> SearchPipeline:
+        """The search pipeline over the stores."""
+        return SearchPipeline(self.stores, self.limits)

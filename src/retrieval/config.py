@@ -1,0 +1,75 @@
+"""Settings, frozen; the only reader of the environment.
+
+Every setting is an environment variable `RETRIEVAL_<NAME>` of the field below, e.g. `RETRIEVAL_PORT=50051`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings with their defaults."""
+
+    database_url: str = ""
+    """Postgres >= 15 with pgvector >= 0.8.4, as a URL. Empty: an embedded server under `data_dir`."""
+    data_dir: Path = Path(".data")
+    """Home of the embedded server."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 50051
+    """Port to listen on; 0 picks a free one."""
+    search_connections: int = 8
+    """Database connections for searches: more do not help once every core is busy."""
+    write_connections: int = 6
+    """Database connections for everything else."""
+    statement_timeout_s: float = 60.0
+    """Postgres ends a search statement after this, whatever became of the caller."""
+    max_in_flight: int = 256
+    """Calls beyond this many at once are shed with RESOURCE_EXHAUSTED."""
+    max_message_bytes: int = 8 * 1024 * 1024
+    """Largest request or reply."""
+    default_ef_search: int = 100
+    """HNSW effort where a request does not say."""
+    default_deadline_s: float = 30.0
+    """Deadline of unary calls that come without one."""
+    drain_s: float = 10.0
+    """Time calls under way get to finish after SIGTERM."""
+    admin_token: str = ""
+    """Bearer token that allows `viewer.unrestricted`. Empty: nobody may."""
+    maintenance_work_mem_mb: int = 1024
+    """Memory of one index build; HNSW builds slow down several times once the graph outgrows it."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `environment` (the process's by default). Raises: SettingsError."""
+    source = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        name = f"RETRIEVAL_{field.name.upper()}"
+        text = source.get(name)
+        if text is None:
+            continue
+        try:
+            values[field.name] = {"int": int, "float": float, "Path": Path, "str": str}[str(field.type)](text)
+        except ValueError as error:
+            raise SettingsError(f"{name}={text!r} is not a valid {field.type}") from error
+    settings = Settings(**values)  # type: ignore[arg-type]
+    positive = ("search_connections", "write_connections", "max_in_flight", "max_message_bytes", "default_ef_search")
+    for setting in positive:
+        if getattr(settings, setting) < 1:
+            raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+    return settings
