@@ -38,9 +38,7 @@ async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
     return await stores.items.upsert(collection, version, items, request.request_id, request.fingerprint)
 
 
-async def delete_items(
-    stores: Stores, collection_name: str, item_ids: Sequence[str], request_id: str
-) -> WriteReceipt:
+async def delete_items(stores: Stores, collection_name: str, item_ids: Sequence[str], request_id: str) -> WriteReceipt:
     """Delete items in every embedding version."""
     collection = await stores.collections.get(collection_name)
     ids = sorted(set(item_ids))

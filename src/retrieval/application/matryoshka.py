@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.domain.filters import check_filter
 from retrieval.domain.funnel import check_stages, default_stages
-from retrieval.domain.search import SearchOptions, SearchResult, Stage
+from retrieval.domain.search import IndexScope, SearchOptions, SearchResult, Stage
 from retrieval.domain.vectors import to_half
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Matryoshka:
     collection: str
     vector: NDArray[np.float32]
     stages: tuple[Stage, ...] = ()
-    options: SearchOptions = SearchOptions()
+    options: SearchOptions = field(default_factory=SearchOptions)
 
 
 async def search_matryoshka(pipeline: SearchPipeline, request: Matryoshka) -> SearchResult:
@@ -37,5 +37,7 @@ async def search_matryoshka(pipeline: SearchPipeline, request: Matryoshka) -> Se
     query = to_half(request.vector, scope.version.dimension, scope.collection.metric, "vector")
     if request.stages:
         check_stages(request.stages, scope.version, scope.options.limit)
-    stages = request.stages or default_stages(scope.version, scope.options.limit)
+    stages = request.stages
+    if not stages and request.options.params.scope is IndexScope.FULL:
+        stages = default_stages(scope.version, scope.options.limit)
     return await pipeline.run(scope, query, pipeline.predicate(scope), stages)

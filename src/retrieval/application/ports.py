@@ -148,7 +148,12 @@ class ItemStore(Protocol):
     """Items, durable once a write returns."""
 
     async def upsert(
-        self, collection: Collection, version: EmbeddingVersion, items: Sequence[Item], request_id: str, fingerprint: bytes
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        items: Sequence[Item],
+        request_id: str,
+        fingerprint: bytes,
     ) -> WriteReceipt:
         """Insert or replace `items` (distinct ids), all or none.
 

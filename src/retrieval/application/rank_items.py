@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,7 @@ class RankItems:
     vector: NDArray[np.float32] | None = None
     seed_item_id: str = ""
     user_id: str = ""
-    options: SearchOptions = SearchOptions()
+    options: SearchOptions = field(default_factory=SearchOptions)
 
 
 async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItems) -> SearchResult:

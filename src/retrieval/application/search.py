@@ -251,11 +251,11 @@ class SearchPipeline:
         """Best chunk an item, threshold, owner cap; with the reason if threshold or cap removed anything."""
         metric = scope.collection.metric
         scores = (
-            rescore(answer) if rescore is not None else np.array([score_of(d, metric) for d in answer.distances.tolist()])
+            rescore(answer)
+            if rescore is not None
+            else np.array([score_of(d, metric) for d in answer.distances.tolist()])
         )
-        draft = Draft(
-            answer.item_ids, answer.chunk_indexes, answer.distances, scores, answer.owner_ids, answer.vectors
-        )
+        draft = Draft(answer.item_ids, answer.chunk_indexes, answer.distances, scores, answer.owner_ids, answer.vectors)
         if rescore is not None:
             draft = draft.take(sorted(range(len(scores)), key=lambda i: (-scores[i], answer.item_ids[i])))
         if scope.version.max_chunks > 1 or rescore is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class SimilarItems:
     item_ids: tuple[str, ...]
     negative_item_ids: tuple[str, ...] = ()
     strategy: SeedStrategy = SeedStrategy.AVERAGE_VECTOR
-    options: SearchOptions = SearchOptions()
+    options: SearchOptions = field(default_factory=SearchOptions)
 
 
 async def seed_vectors(
@@ -135,7 +135,9 @@ async def _by_best_score(
 
 def _means(chunks_by_item: list[NDArray[np.float16]]) -> NDArray[np.float16]:
     """One row an item: its only chunk, or the mean of its chunks."""
-    return np.stack([c[0] if len(c) == 1 else c.astype(np.float32).mean(axis=0).astype(np.float16) for c in chunks_by_item])
+    return np.stack(
+        [c[0] if len(c) == 1 else c.astype(np.float32).mean(axis=0).astype(np.float16) for c in chunks_by_item]
+    )
 
 
 def _scores(queries: NDArray[np.float16], rows: NDArray[np.float16], metric: Metric) -> NDArray[np.float64]:

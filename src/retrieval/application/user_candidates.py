@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ class UserCandidates:
     user_id: str
     history: tuple[Event, ...] | None = None
     include_seen: bool = False
-    options: SearchOptions = SearchOptions()
+    options: SearchOptions = field(default_factory=SearchOptions)
 
 
 async def search_user_candidates(stores: Stores, pipeline: SearchPipeline, request: UserCandidates) -> SearchResult:

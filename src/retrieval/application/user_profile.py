@@ -46,7 +46,9 @@ async def profile_of(stores: Stores, scope: Scope, user_id: str, history: Sequen
     nothing of them is returned.
     """
     stored = history is None
-    events = list(history) if history is not None else await stores.events.history(scope.collection, user_id, MAX_HISTORY)
+    events = (
+        list(history) if history is not None else await stores.events.history(scope.collection, user_id, MAX_HISTORY)
+    )
     engagement = read_history(events, scope.collection.rating_scale_max, time.time_ns() // 1000)
     seen: Sequence[str] = tuple(engagement.seen)
     if stored and len(events) == MAX_HISTORY:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def mmr_order(
-    relevance: NDArray[np.float64], vectors: NDArray[np.float16], mmr_lambda: float, count: int
-) -> list[int]:
+def mmr_order(relevance: NDArray[np.float64], vectors: NDArray[np.float16], mmr_lambda: float, count: int) -> list[int]:
     """Indexes of `count` results in maximal-marginal-relevance order.
 
     Greedy argmax of  lambda * relevance - (1 - lambda) * max cosine to what is chosen  (Carbonell and Goldstein,

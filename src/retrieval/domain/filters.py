@@ -155,7 +155,9 @@ def _declared(name: str, collection: Collection, where: str) -> AttributeType:
 def _typed(value: TypedValue, expected: AttributeType, attribute: str, where: str) -> None:
     if value.type is not expected:
         raise InvalidArgumentError.of(
-            where, f"is a {value.type.value}, but {attribute!r} takes {expected.value}", reason="ATTRIBUTE_TYPE_MISMATCH"
+            where,
+            f"is a {value.type.value}, but {attribute!r} takes {expected.value}",
+            reason="ATTRIBUTE_TYPE_MISMATCH",
         )
 
 

@@ -43,7 +43,7 @@ def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: 
             raise InvalidArgumentError.of(
                 field, "is the zero vector, which has no direction to compare by cosine", reason="VECTOR_ZERO"
             )
-        return (vector / np.sqrt(square)).astype(np.float16)
+        return np.asarray(vector / np.sqrt(square), dtype=np.float16)
     if square > HALF_MAX and np.abs(vector).max() > HALF_MAX:
         raise InvalidArgumentError.of(
             field, f"has a component beyond ±{HALF_MAX:.0f}, the half-precision range", reason="VECTOR_OUT_OF_RANGE"

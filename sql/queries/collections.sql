@@ -1,0 +1,84 @@
+-- name: insert_collection
+INSERT INTO retrieval.collections (
+    name, metric, attributes, visibility_mode, popular_min_rating_value, popular_min_rating_count, rating_scale_max
+) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (name) DO NOTHING
+RETURNING collection_id
+
+-- name: insert_version
+INSERT INTO retrieval.embedding_versions (
+    collection_id, version, model, dimension, resolutions, state, activated_at
+)
+SELECT
+    $1, coalesce(max(version), 0) + 1, $2, $3, $4::integer[], $5,
+    CASE WHEN $5 = 'active' THEN now() END
+FROM retrieval.embedding_versions WHERE collection_id = $1
+RETURNING version_id, version
+
+-- name: create_partition
+CREATE TABLE retrieval.{partition} PARTITION OF retrieval.embeddings (
+    CONSTRAINT {partition}_dimension CHECK (vector_dims(embedding) = {dim})
+) FOR VALUES IN ({version_id})
+
+-- name: drop_partition
+DROP TABLE IF EXISTS retrieval.{partition}
+
+-- name: lock_collection
+SELECT collection_id FROM retrieval.collections WHERE name = $1 FOR UPDATE
+
+-- name: get_collections
+-- Expects the unique index on name.
+SELECT
+    c.collection_id, c.name, c.metric, c.attributes, c.visibility_mode, c.popular_min_rating_value,
+    c.popular_min_rating_count, c.rating_scale_max, c.created_at,
+    (
+        SELECT jsonb_agg(jsonb_build_object(
+            'version_id', v.version_id, 'version', v.version, 'model', v.model, 'dimension', v.dimension,
+            'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks,
+            'created_at', (extract(epoch FROM v.created_at) * 1000000)::bigint,
+            'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint
+        ) ORDER BY v.version)
+        FROM retrieval.embedding_versions AS v WHERE v.collection_id = c.collection_id
+    ) AS versions
+FROM retrieval.collections AS c
+WHERE c.name > $1 AND ($2::text IS NULL OR c.name = $2)
+ORDER BY c.name
+LIMIT $3
+
+-- name: update_collection
+UPDATE retrieval.collections SET
+    attributes = attributes || $2::jsonb,
+    popular_min_rating_value = coalesce($3, popular_min_rating_value),
+    popular_min_rating_count = coalesce($4, popular_min_rating_count),
+    rating_scale_max = coalesce($5, rating_scale_max)
+WHERE collection_id = $1
+
+-- name: delete_collection
+DELETE FROM retrieval.collections WHERE collection_id = $1
+
+-- name: delete_collection_items
+DELETE FROM retrieval.items WHERE collection_id = $1
+
+-- name: delete_collection_events
+DELETE FROM retrieval.events WHERE collection_id = $1
+
+-- name: delete_collection_requests
+DELETE FROM retrieval.requests WHERE collection_id = $1
+
+-- name: delete_collection_changes
+DELETE FROM retrieval.change_log WHERE collection_id = $1
+
+-- name: retire_active_version
+UPDATE retrieval.embedding_versions SET state = 'retired' WHERE collection_id = $1 AND state = 'active'
+
+-- name: activate_version
+UPDATE retrieval.embedding_versions SET state = 'active', activated_at = now()
+WHERE collection_id = $1 AND version = $2
+
+-- name: previous_version
+SELECT version FROM retrieval.embedding_versions
+WHERE collection_id = $1 AND state = 'retired' AND activated_at IS NOT NULL
+ORDER BY activated_at DESC LIMIT 1
+
+-- name: has_rows
+SELECT EXISTS (SELECT FROM retrieval.{partition})

@@ -1,0 +1,80 @@
+-- name: claim_request
+-- Waits for a concurrent request of the same id; no row means that it was applied before.
+INSERT INTO retrieval.requests (collection_id, request_id, fingerprint, affected) VALUES ($1, $2, $3, 0)
+ON CONFLICT DO NOTHING
+RETURNING request_id
+
+-- name: finish_request
+UPDATE retrieval.requests SET affected = $3 WHERE collection_id = $1 AND request_id = $2
+
+-- name: get_request
+SELECT fingerprint, affected, transaction_id::text AS transaction_id
+FROM retrieval.requests WHERE collection_id = $1 AND request_id = $2
+
+-- name: applied_requests
+SELECT request_id FROM retrieval.requests
+WHERE collection_id = $1 AND starts_with(request_id, $2)
+
+-- name: remove_items
+-- Makes room for new rows of the same ids; ids are sorted by the caller, so that writers do not deadlock.
+DELETE FROM retrieval.items WHERE collection_id = $1 AND item_id = ANY($2::text[])
+RETURNING item_id, created_at
+
+-- name: remove_embeddings
+DELETE FROM retrieval.embeddings WHERE version_id = ANY($1::bigint[]) AND item_id = ANY($2::text[])
+
+-- name: spread_columns
+-- Filter and visibility columns of the same items in the other embedding versions.
+UPDATE retrieval.embeddings AS e SET
+    owner_id = i.owner_id, visibility = i.visibility, audience = i.audience, status = i.status,
+    rating_value = i.rating_value, rating_count = i.rating_count, tags = i.tags, attributes = i.attributes,
+    created_at = i.created_at
+FROM retrieval.items AS i
+WHERE e.version_id = ANY($3::bigint[]) AND e.item_id = ANY($2::text[])
+    AND i.collection_id = $1 AND i.item_id = e.item_id
+
+-- name: raise_max_chunks
+UPDATE retrieval.embedding_versions SET max_chunks = $2 WHERE version_id = $1 AND max_chunks < $2
+
+-- name: log_change
+-- The service, not a trigger, writes the log and wakes the followers, in the transaction of the write.
+WITH logged AS (
+    INSERT INTO retrieval.change_log (collection_id, item_ids) VALUES ($1, $2::text[]) RETURNING transaction_id
+)
+SELECT transaction_id::text AS transaction_id, pg_notify('retrieval_changes', '') FROM logged
+
+-- name: current_transaction
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS transaction_id
+
+-- name: get_items
+-- Expects the primary key.
+SELECT
+    item_id, owner_id, visibility, audience, status, rating_value, rating_count, tags, text, attributes,
+    created_at, updated_at{payload}
+FROM retrieval.items
+WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}
+
+-- name: list_items
+-- Expects the primary key, read in order.
+SELECT
+    item_id, owner_id, visibility, audience, status, rating_value, rating_count, tags, text, attributes,
+    created_at, updated_at{payload}
+FROM retrieval.items
+WHERE collection_id = $1 AND item_id > $2 AND {predicate}
+ORDER BY item_id
+LIMIT $3
+
+-- name: get_chunks
+-- Expects the primary key.
+SELECT item_id, chunk_index, embedding
+FROM retrieval.{partition}
+WHERE version_id = {version_id} AND item_id = ANY($1::text[])
+ORDER BY item_id, chunk_index
+
+-- name: popular_items
+-- Expects items_by_popularity.
+SELECT item_id, rating_count
+FROM retrieval.items
+WHERE collection_id = $1 AND {predicate}
+ORDER BY rating_count DESC, rating_value DESC NULLS LAST, item_id
+LIMIT $2

@@ -1,0 +1,87 @@
+-- Pieces of the search statements. Identifiers in braces are filled in by postgres/search_sql.py from validated
+-- numbers and names only; values are always parameters.
+
+-- name: coarse
+-- First stage: nearest rows by one index. Which index answers is decided by the order expression alone:
+--   {order} = embedding::halfvec(D)                   embeddings_v<id>_hnsw_<D>, or _popular with its predicate
+--   {order} = subvector(embedding, 1, d)::halfvec(d)  embeddings_v<id>_hnsw_<d>, or _ivfflat where d is the full D
+-- MATERIALIZED keeps the scan an index scan whatever surrounds it.
+stage_0 AS MATERIALIZED (
+    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    FROM retrieval.{partition}
+    WHERE {predicate}
+    ORDER BY {order} {operator} {vector}::halfvec({dim})
+    LIMIT {count}
+)
+
+-- name: refine
+-- A later stage: the rows of the stage before, compared on a longer prefix. No index: there are few rows.
+stage_{number} AS MATERIALIZED (
+    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    FROM stage_{previous}
+    ORDER BY {order} {operator} {vector}::halfvec({dim})
+    LIMIT {count}
+)
+
+-- name: funnel
+-- "+ 0" makes Postgres sort: it takes the scan for sorted, which a relaxed-order iterative scan is not.
+WITH {stages}
+SELECT item_id, chunk_index{columns}, distance FROM stage_{last}
+ORDER BY distance + 0, item_id, chunk_index
+
+-- name: exact
+-- Every admitted row is compared. OFFSET 0 keeps the distance out of reach of the vector indexes and has it computed
+-- once a row. Expects an attribute index where the predicate has one, a sequential scan otherwise.
+SELECT item_id, chunk_index{columns}, distance
+FROM (
+    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    FROM retrieval.{partition}
+    WHERE {predicate}
+    OFFSET 0
+) AS admitted
+ORDER BY distance, item_id, chunk_index
+LIMIT {count}
+
+-- name: rank
+-- Best chunk of each of the caller's items. Expects the primary key.
+SELECT item_id, chunk_index{columns}, distance
+FROM (
+    SELECT DISTINCT ON (item_id) item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    FROM retrieval.{partition}
+    WHERE version_id = {version_id} AND item_id = ANY({item_ids}::text[]) AND {predicate}
+    ORDER BY item_id, {order} {operator} {vector}::halfvec({dim}), chunk_index
+) AS best
+ORDER BY distance, item_id
+
+-- name: vectors
+-- Expects the primary key.
+SELECT item_id, embedding
+FROM retrieval.{partition}
+WHERE version_id = {version_id} AND item_id = ANY({item_ids}::text[]) AND {predicate}
+ORDER BY item_id, chunk_index
+
+-- name: sample
+-- Random rows; the share is chosen to read a little more than asked for.
+SELECT embedding FROM retrieval.{partition} TABLESAMPLE BERNOULLI ({percent}) LIMIT {count}
+
+-- name: selectivity
+-- Share of the rows that a predicate admits, from a sample of pages: the same few milliseconds for any predicate and
+-- any size, and no statistics needed.
+SELECT count(*) FILTER (WHERE {predicate}) AS admitted, count(*) AS seen
+FROM retrieval.{partition} TABLESAMPLE SYSTEM ({percent})
+
+-- name: version_facts
+-- Rows, and indexes that are ready. The statistics collector may lag by a second; reltuples until the next analyze.
+SELECT
+    greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS row_estimate,
+    pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages,
+    coalesce((
+        SELECT jsonb_agg(jsonb_build_object(
+            'kind', b.kind, 'dimension', b.dimension, 'lists', b.lists, 'generation', b.generation))
+        FROM retrieval.index_builds AS b
+        INNER JOIN pg_class AS ic ON ic.relname = b.name AND ic.relnamespace = c.relnamespace
+        INNER JOIN pg_index AS i ON i.indexrelid = ic.oid AND i.indisvalid
+        WHERE b.version_id = $2 AND b.generation > 0
+    ), '[]'::jsonb) AS indexes
+FROM pg_class AS c
+WHERE c.oid = to_regclass($1)

