@@ -1,0 +1,227 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from retrieval.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SeedStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEED_STRATEGY_UNSPECIFIED: _ClassVar[SeedStrategy]
+    SEED_STRATEGY_AVERAGE_VECTOR: _ClassVar[SeedStrategy]
+    SEED_STRATEGY_BEST_SCORE: _ClassVar[SeedStrategy]
+SEED_STRATEGY_UNSPECIFIED: SeedStrategy
+SEED_STRATEGY_AVERAGE_VECTOR: SeedStrategy
+SEED_STRATEGY_BEST_SCORE: SeedStrategy
+
+class SearchSimilarItemsRequest(_message.Message):
+    __slots__ = ("collection", "item_ids", "negative_item_ids", "strategy", "options")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    negative_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    strategy: SeedStrategy
+    options: _common_pb2.SearchOptions
+    def __init__(self, collection: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., negative_item_ids: _Optional[_Iterable[str]] = ..., strategy: _Optional[_Union[SeedStrategy, str]] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+
+class SearchSimilarItemsResponse(_message.Message):
+    __slots__ = ("hits", "info")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ...) -> None: ...
+
+class HistoryEntry(_message.Message):
+    __slots__ = ("item_id", "type", "value", "occurred_at")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    OCCURRED_AT_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    type: str
+    value: float
+    occurred_at: _timestamp_pb2.Timestamp
+    def __init__(self, item_id: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[float] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SearchUserCandidatesRequest(_message.Message):
+    __slots__ = ("collection", "user_id", "history", "include_seen", "options")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    user_id: str
+    history: _containers.RepeatedCompositeFieldContainer[HistoryEntry]
+    include_seen: bool
+    options: _common_pb2.SearchOptions
+    def __init__(self, collection: _Optional[str] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., include_seen: _Optional[bool] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+
+class SearchUserCandidatesResponse(_message.Message):
+    __slots__ = ("hits", "info")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ...) -> None: ...
+
+class SearchMatryoshkaRequest(_message.Message):
+    __slots__ = ("collection", "vector", "stages", "options")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    vector: _common_pb2.Vector
+    stages: _containers.RepeatedCompositeFieldContainer[_common_pb2.Stage]
+    options: _common_pb2.SearchOptions
+    def __init__(self, collection: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, _Mapping]]] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+
+class SearchMatryoshkaResponse(_message.Message):
+    __slots__ = ("hits", "info", "stages")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    stages: _containers.RepeatedCompositeFieldContainer[_common_pb2.Stage]
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, _Mapping]]] = ...) -> None: ...
+
+class SearchHybridRequest(_message.Message):
+    __slots__ = ("collection", "text", "vector", "options")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    text: str
+    vector: _common_pb2.Vector
+    options: _common_pb2.SearchOptions
+    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+
+class SearchHybridResponse(_message.Message):
+    __slots__ = ("hits", "info")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ...) -> None: ...
+
+class RankItemsRequest(_message.Message):
+    __slots__ = ("collection", "item_ids", "vector", "seed_item_id", "user_id", "options")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SEED_ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    vector: _common_pb2.Vector
+    seed_item_id: str
+    user_id: str
+    options: _common_pb2.SearchOptions
+    def __init__(self, collection: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., seed_item_id: _Optional[str] = ..., user_id: _Optional[str] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+
+class RankItemsResponse(_message.Message):
+    __slots__ = ("hits", "info")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ...) -> None: ...
+
+class BatchSearchEntry(_message.Message):
+    __slots__ = ("similar_items", "user_candidates", "matryoshka", "rank_items")
+    SIMILAR_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    USER_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    MATRYOSHKA_FIELD_NUMBER: _ClassVar[int]
+    RANK_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    similar_items: SearchSimilarItemsRequest
+    user_candidates: SearchUserCandidatesRequest
+    matryoshka: SearchMatryoshkaRequest
+    rank_items: RankItemsRequest
+    def __init__(self, similar_items: _Optional[_Union[SearchSimilarItemsRequest, _Mapping]] = ..., user_candidates: _Optional[_Union[SearchUserCandidatesRequest, _Mapping]] = ..., matryoshka: _Optional[_Union[SearchMatryoshkaRequest, _Mapping]] = ..., rank_items: _Optional[_Union[RankItemsRequest, _Mapping]] = ...) -> None: ...
+
+class BatchSearchRequest(_message.Message):
+    __slots__ = ("searches",)
+    SEARCHES_FIELD_NUMBER: _ClassVar[int]
+    searches: _containers.RepeatedCompositeFieldContainer[BatchSearchEntry]
+    def __init__(self, searches: _Optional[_Iterable[_Union[BatchSearchEntry, _Mapping]]] = ...) -> None: ...
+
+class SearchError(_message.Message):
+    __slots__ = ("code", "reason", "message", "field")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    field: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+
+class BatchSearchResult(_message.Message):
+    __slots__ = ("hits", "info", "error")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    info: _common_pb2.ResponseInfo
+    error: SearchError
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ..., error: _Optional[_Union[SearchError, _Mapping]] = ...) -> None: ...
+
+class BatchSearchResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchSearchResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchSearchResult, _Mapping]]] = ...) -> None: ...
+
+class ListRelatedItemsRequest(_message.Message):
+    __slots__ = ("collection", "item_id", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    item_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListRelatedItemsResponse(_message.Message):
+    __slots__ = ("hits", "next_page_token")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    next_page_token: str
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListTrendingItemsRequest(_message.Message):
+    __slots__ = ("collection", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListTrendingItemsResponse(_message.Message):
+    __slots__ = ("hits", "next_page_token")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
+    next_page_token: str
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
