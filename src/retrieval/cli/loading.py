@@ -1,0 +1,54 @@
+"""Loads a catalogue with progress: bars on a terminal, log lines on a pipe."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from retrieval.client.loading import load_folder
+from retrieval.embedding.wordllama import WordLlamaEmbedder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from retrieval.config import Settings
+
+log = logging.getLogger("retrieval.load")
+_LOG_EVERY_S = 2.0
+
+
+class _LogProgress:
+    """A line every two seconds, and one at the end of each part."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last >= _LOG_EVERY_S:
+            self._last = now
+            log.info("%s: %d of %d", what, done, total)
+
+
+async def load_catalogue(target: str, folder: Path, settings: Settings) -> str:
+    """Load `folder` into the service at `target` and return the collection's name."""
+    if sys.stderr.isatty():
+        columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            tasks: dict[str, object] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                task = tasks.setdefault(what, bars.add_task(what) if what not in tasks else None)
+                bars.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+            await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, show)
+    elif not await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, _LogProgress()):
+        log.info("%s is loaded already", folder)
+    text = (folder / "collection.json").read_text(encoding="utf-8")
+    return str(json.loads(text)["collection"]["name"])
