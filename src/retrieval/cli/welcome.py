@@ -11,6 +11,7 @@ def print_welcome(target: str, collection: str) -> None:
     """Print three grpcurl calls that work as pasted against the example catalogue."""
     grpcurl = _grpcurl()
     service = "retrieval.v1.RetrievalService"
+    thrillers = '{"must":[{"match":{"attribute":"genres","values":[{"keyword":"Thriller"}]}}]}'
     calls = (
         (
             "Movies similar to The Matrix",
@@ -19,8 +20,7 @@ def print_welcome(target: str, collection: str) -> None:
         ),
         (
             "What user 154 should see next, thrillers only",
-            f'{{"collection":"{collection}","user_id":"154","options":{{"limit":3,"view":"VIEW_BASIC","filter":{{"must":'
-            '[{"match":{"attribute":"genres","values":[{"keyword":"Thriller"}]}}]}}}',
+            f'{{"collection":"{collection}","user_id":"154","options":{{"limit":3,"view":"VIEW_BASIC","filter":{thrillers}}}}}',
             f"{service}/SearchUserCandidates",
         ),
         (

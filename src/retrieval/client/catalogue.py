@@ -9,6 +9,7 @@ import asyncio
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,13 @@ from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import item_service_pb2_grpc as items_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from retrieval.application.ports import Embedder
 
 BATCH = 1000
-Progress = Callable[[str, int, int], None] if TYPE_CHECKING else None
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)

@@ -67,6 +67,7 @@ class Database:
         self._settings = settings
         self._search: Any = None
         self._write: Any = None
+        self._pulse: Any = None
 
     async def open(self) -> None:
         """Check the server and open the pools. Raises: FailedPreconditionError (DATABASE_TOO_OLD, NO_PGVECTOR)."""
@@ -99,6 +100,8 @@ class Database:
 
     async def close(self) -> None:
         """Close the pools; connections under way get five seconds."""
+        if self._pulse is not None:
+            self._pulse.terminate()
         for pool in (self._search, self._write):
             if pool is not None:
                 try:
@@ -133,11 +136,17 @@ class Database:
             )
 
     async def is_alive(self) -> bool:
-        """Whether the server answers within two seconds."""
+        """Whether the server answers within two seconds, over a connection of its own: a busy pool is no outage."""
         try:
-            async with asyncio.timeout(2), self._write.acquire() as connection:
-                return bool(await connection.fetchval("SELECT true"))
+            async with asyncio.timeout(2):
+                if self._pulse is None or self._pulse.is_closed():
+                    self._pulse = await asyncpg.connect(
+                        self._url, server_settings={"application_name": "retrieval-health"}
+                    )
+                return bool(await self._pulse.fetchval("SELECT true"))
         except (*_LOST, TimeoutError, asyncpg.PostgresError):
+            if self._pulse is not None:
+                self._pulse.terminate()
             return False
 
 
@@ -187,7 +196,7 @@ async def translated() -> AsyncIterator[None]:
         raise
     except asyncpg.QueryCanceledError as error:
         raise DeadlineExceededError("the database statement took too long and was cancelled") from error
-    except (asyncpg.UndefinedTableError, asyncpg.CheckViolationError) as error:
+    except asyncpg.UndefinedTableError as error:
         # A partition goes away with its collection between the look-up and the statement.
         log.warning("statement on a missing partition: %s", error)
         raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
 import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 _TUNING = {
     # The server shares its machine with the service; these suit 2 GiB and more.
     "shared_buffers": "512MB",
-    "max_wal_size": "4GB",
+    # Bounds the recovery after a crash to a few seconds.
+    "max_wal_size": "2GB",
     "max_connections": "60",
     "max_parallel_maintenance_workers": "2",
     "random_page_cost": "1.1",
     "checkpoint_timeout": "15min",
     "wal_compression": "off",
 }
+
+
+RECOVERY_ATTEMPTS = 12
 
 
 class EmbeddedPostgres:
@@ -50,13 +55,23 @@ class EmbeddedPostgres:
         package = _import()
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = not (self._folder / "PG_VERSION").exists()
-        self._server = package.get_server(self._folder)
+        self._server = self._join(package)
         if fresh:
             self._tune()
             # shared_buffers takes effect at a start only
             self._server.cleanup()
-            self._server = package.get_server(self._folder)
+            self._server = self._join(package)
         return str(self._server.get_uri())
+
+    def _join(self, package: Any) -> Any:
+        for _ in range(RECOVERY_ATTEMPTS - 1):
+            try:
+                return package.get_server(self._folder)
+            except subprocess.TimeoutExpired:
+                # Recovering from a crash takes longer than the ten seconds the package waits; it goes on meanwhile.
+                # The package keeps what it failed to start and would hand that out next time.
+                package.PostgresServer._instances.pop(self._folder, None)  # noqa: SLF001
+        return package.get_server(self._folder)
 
     def _tune(self) -> None:
         self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in _TUNING.items()))

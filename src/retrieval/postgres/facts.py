@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from retrieval.postgres.names import partition
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.domain.model import EmbeddingVersion
-    from retrieval.domain.search import IndexQuery
+    from retrieval.domain.search import IndexQuery, Predicate
     from retrieval.postgres.database import Database
 
 FACTS_TTL_S = 1.0
@@ -83,7 +83,13 @@ class FactsCache:
 
         Where the sample shows none, half a row of it stands for the share.
         """
-        key = (query.version.version_id, query.params.scope, query.predicate)
+        # Excluded ids are counted, not sampled: they differ with every user, and would fill the cache.
+        predicate = replace(query.predicate, excluded_item_ids=())
+        excluded = len(query.predicate.excluded_item_ids) / max(facts.rows, 1)
+        return max(await self._sampled(query, predicate, facts) - excluded, 0.5 / max(facts.rows, 1))
+
+    async def _sampled(self, query: IndexQuery, predicate: Predicate, facts: VersionFacts) -> float:
+        key = (query.version.version_id, query.params.scope, predicate)
         kept = self._selectivity.get(key)
         if kept is not None and time.monotonic() - kept[0] < SELECTIVITY_TTL_S:
             self._selectivity.move_to_end(key)
@@ -91,7 +97,7 @@ class FactsCache:
         percent = min(100.0, 100.0 * SAMPLE_ROWS / max(facts.rows, 1))
         # SYSTEM picks whole pages; at least a handful of them
         percent = min(100.0, max(percent, 100.0 * 8 / max(facts.pages, 1)))
-        statement = selectivity_statement(query.predicate, query.collection, query.version, query.params.scope, percent)
+        statement = selectivity_statement(predicate, query.collection, query.version, query.params.scope, percent)
         async with self._database.searching(EXACT_PROFILE) as connection:
             row = await connection.fetchrow(statement.sql, *statement.values)
         share = max(row["admitted"], 0.5) / row["seen"] if row["seen"] else 1.0

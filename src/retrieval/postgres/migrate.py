@@ -114,7 +114,7 @@ class Migrator:
     async def _locked(self, work: Callable[[Any], Awaitable[T]]) -> T:
         async with translated():
             connection = await asyncpg.connect(
-                self._url, timeout=10, server_settings={"client_min_messages": "warning"}
+                self._url, timeout=10, server_settings={"client_min_messages": "warning", "lock_timeout": "30s"}
             )
             try:
                 await check_versions(connection)

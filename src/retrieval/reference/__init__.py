@@ -1,1 +1,1 @@
-"""The exact in-memory adapter: the oracle of every test."""
+"""The exact in-memory adapter: the oracle of the tests, and a store for trying the service out."""

@@ -1,0 +1,67 @@
+"""The reference adapter put together. It holds everything in memory and forgets it with the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retrieval.application.ports import Stores, VersionReport
+from retrieval.reference.collections import ReferenceCollections
+from retrieval.reference.events import ReferenceEvents
+from retrieval.reference.index import ReferenceIndex
+from retrieval.reference.items import ReferenceItems
+from retrieval.reference.memory import Memory
+
+if TYPE_CHECKING:
+    from retrieval.application.ports import BuildSpec
+    from retrieval.domain.model import Collection, EmbeddingVersion
+
+
+class ReferenceIndexBuilder:
+    """Builds nothing, since exact answers need no index; implements `IndexBuilder`."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def build(
+        self,
+        collection: Collection,  # noqa: ARG002
+        version: EmbeddingVersion,  # noqa: ARG002
+        spec: BuildSpec,  # noqa: ARG002
+    ) -> list[str]:
+        """See `IndexBuilder`; there is never anything to queue."""
+        return []
+
+    async def report(self, collection: Collection, version: EmbeddingVersion) -> VersionReport:
+        """See `IndexBuilder`."""
+        rows = self._memory.held(collection).embeddings[version.version_id].rows()
+        return VersionReport(len(rows.item_ids), rows.vectors.nbytes, ())
+
+    async def wait_idle(self) -> None:
+        """See `IndexBuilder`; nothing is ever under way."""
+
+
+class ReferenceAdapter:
+    """Opens and closes the in-memory stores."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    async def open(self) -> Stores:
+        """Stores over a fresh memory."""
+        memory = Memory()
+        self._open = True
+        return Stores(
+            ReferenceCollections(memory),
+            ReferenceItems(memory),
+            ReferenceIndex(memory),
+            ReferenceEvents(memory),
+            ReferenceIndexBuilder(memory),
+        )
+
+    async def is_alive(self) -> bool:
+        """Whether the stores are open."""
+        return self._open
+
+    async def close(self) -> None:
+        """Close; the stores handed out keep their memory until they are dropped."""
+        self._open = False

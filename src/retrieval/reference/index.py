@@ -1,0 +1,100 @@
+"""Exact nearest rows in memory; implements `VectorIndex`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.domain.planning import choose
+from retrieval.domain.ranking import best_chunks
+from retrieval.domain.search import IndexAnswer, Source
+from retrieval.domain.vectors import distances
+from retrieval.domain.visibility import can_see
+from retrieval.reference.admission import admitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import EmbeddingVersion, Item, Viewer
+    from retrieval.domain.search import IndexQuery
+    from retrieval.reference.memory import Held, Memory
+
+
+class ReferenceIndex:
+    """Compares the query with every admitted row, on the dimension of the last stage.
+
+    Stages before the last exist to save work; an exact answer does not need them.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def search(self, query: IndexQuery) -> IndexAnswer:
+        """See `VectorIndex`."""
+        held = self._memory.held(query.collection)
+        # There are no indexes: the planner refuses a source that was asked for by name.
+        choose(
+            query.params,
+            ready=frozenset(),
+            rows=len(held.items),
+            selectivity=1.0,
+            count=query.count,
+            lists=0,
+            default_ef_search=0,
+        )
+        rows = self._nearest(held, query, held.items.values())
+        return _answer(held, query, rows[: query.count], exhausted=len(rows) < query.count)
+
+    async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
+        """See `VectorIndex`."""
+        held = self._memory.held(query.collection)
+        rows = self._nearest(held, query, [held.items[i] for i in dict.fromkeys(item_ids) if i in held.items])
+        best = best_chunks([item_id for _, item_id, _, _ in rows])
+        return _answer(held, query, [rows[i] for i in best], exhausted=True)
+
+    async def vectors(
+        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+    ) -> dict[str, NDArray[np.float16]]:
+        """See `VectorIndex`."""
+        held = self._memory.holding(version.version_id)
+        embeddings = held.embeddings[version.version_id]
+        return {
+            item_id: np.stack([c.vector for c in embeddings.of(item_id)])
+            for item_id in dict.fromkeys(item_ids)
+            if embeddings.of(item_id) and can_see(held.items[item_id], viewer)
+        }
+
+    async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
+        """See `VectorIndex`."""
+        vectors = self._memory.holding(version.version_id).embeddings[version.version_id].rows().vectors
+        chosen = np.random.default_rng().permutation(len(vectors))[:count]
+        return np.asarray(vectors[chosen])
+
+    @staticmethod
+    def _nearest(held: Held, query: IndexQuery, items: Iterable[Item]) -> list[tuple[float, str, int, int]]:
+        """(distance, item id, chunk index, row) of every admitted row, nearest first."""
+        rows = held.embeddings[query.version.version_id].rows()
+        allowed = {i.item_id for i in admitted(items, query.predicate, query.collection, query.params.scope)}
+        kept = [row for row, item_id in enumerate(rows.item_ids) if item_id in allowed]
+        found = distances(
+            query.vector, rows.vectors[kept], query.collection.metric, prefix=query.stages[-1].dimension
+        ).tolist()
+        return sorted((d, rows.item_ids[row], rows.chunk_indexes[row], row) for d, row in zip(found, kept, strict=True))
+
+
+def _answer(
+    held: Held, query: IndexQuery, rows: Sequence[tuple[float, str, int, int]], *, exhausted: bool
+) -> IndexAnswer:
+    vectors = held.embeddings[query.version.version_id].rows().vectors
+    return IndexAnswer(
+        [item_id for _, item_id, _, _ in rows],
+        [chunk_index for _, _, chunk_index, _ in rows],
+        np.array([distance for distance, _, _, _ in rows], dtype=np.float64),
+        Source.EXACT,
+        [held.items[item_id].owner_id for _, item_id, _, _ in rows] if query.with_owners else [],
+        vectors[[row for _, _, _, row in rows]] if query.with_vectors else None,
+        exhausted=exhausted,
+    )

@@ -1,0 +1,156 @@
+"""Items in memory; implements `ItemStore`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from retrieval.application.ports import WriteReceipt
+from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
+from retrieval.domain.visibility import can_see
+from retrieval.reference.admission import admitted
+from retrieval.reference.tokens import check_token, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.search import Predicate
+    from retrieval.reference.memory import Held, Memory
+
+
+class ReferenceItems:
+    """Writes and reads items."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def upsert(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        items: Sequence[Item],
+        request_id: str,
+        fingerprint: bytes,
+    ) -> WriteReceipt:
+        """See `ItemStore`."""
+        for item in items:
+            for chunk in item.chunks:
+                if chunk.vector.shape != (version.dimension,):
+                    raise InvalidArgumentError(
+                        f"item {item.item_id!r} has an embedding of {chunk.vector.shape[0]} components, the version "
+                        f"takes {version.dimension}",
+                        reason="DIMENSION_MISMATCH",
+                    )
+
+        def write(held: Held) -> int:
+            now_us = self._memory.now_us()
+            for item in items:
+                known = held.items.get(item.item_id)
+                created_at = item.created_at
+                if created_at is None:
+                    created_at = now_us if known is None else known.created_at
+                held.items[item.item_id] = replace(item, chunks=(), created_at=created_at, updated_at=now_us)
+                held.embeddings[version.version_id].put(item.item_id, item.chunks)
+            _raise_max_chunks(held, version, max((len(i.chunks) for i in items), default=1))
+            return len(items)
+
+        return self._write(collection, request_id, fingerprint, write)
+
+    async def delete(
+        self, collection: Collection, item_ids: Sequence[str], request_id: str, fingerprint: bytes
+    ) -> WriteReceipt:
+        """See `ItemStore`."""
+
+        def write(held: Held) -> int:
+            for embeddings in held.embeddings.values():
+                for item_id in item_ids:
+                    embeddings.put(item_id, ())
+            return sum(held.items.pop(i, None) is not None for i in item_ids)
+
+        return self._write(collection, request_id, fingerprint, write)
+
+    def _write(
+        self, collection: Collection, request_id: str, fingerprint: bytes, write: Callable[[Held], int]
+    ) -> WriteReceipt:
+        held = self._memory.held(collection)
+        before = held.requests.get(request_id)
+        if before is not None:
+            if before[0] != fingerprint:
+                raise FailedPreconditionError(
+                    f"request_id {request_id!r} was used for another request; choose a new one",
+                    reason="REQUEST_ID_REUSED",
+                )
+            return before[1]
+        affected = write(held)
+        self._memory.writes += 1
+        receipt = WriteReceipt(affected, make_token(self._memory.writes))
+        if request_id:
+            held.requests[request_id] = (fingerprint, receipt)
+        return receipt
+
+    async def get(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        viewer: Viewer,
+        *,
+        with_chunks: bool,
+    ) -> dict[str, Item]:
+        """See `ItemStore`."""
+        held = self._memory.held(collection)
+        found = (held.items[i] for i in dict.fromkeys(item_ids) if i in held.items)
+        return {i.item_id: _read(held, version, i, with_chunks=with_chunks) for i in found if can_see(i, viewer)}
+
+    async def list_after(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_id: str,
+        count: int,
+        predicate: Predicate,
+        *,
+        with_chunks: bool,
+    ) -> list[Item]:
+        """See `ItemStore`."""
+        held = self._memory.held(collection)
+        later = (held.items[i] for i in sorted(held.items) if i > item_id)
+        page = list(admitted(later, predicate, collection))[:count]
+        return [_read(held, version, item, with_chunks=with_chunks) for item in page]
+
+    async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:
+        """See `ItemStore`."""
+        items = admitted(self._memory.held(collection).items.values(), predicate, collection)
+        lowest = float("-inf")
+        ordered = sorted(
+            items,
+            key=lambda i: (-i.rating_count, -(lowest if i.rating_value is None else i.rating_value), i.item_id),
+        )
+        return [(i.item_id, i.rating_count) for i in ordered[:count]]
+
+    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
+        """See `ItemStore`."""
+        return {r for r in self._memory.held(collection).requests if r.startswith(prefix)}
+
+    async def token(self) -> str:
+        """See `ItemStore`."""
+        return make_token(self._memory.writes)
+
+    async def wait_for(self, token: str) -> None:
+        """See `ItemStore`. Reads reflect every write at once: there is nothing to wait for."""
+        check_token(token)
+
+
+def _read(held: Held, version: EmbeddingVersion, item: Item, *, with_chunks: bool) -> Item:
+    if not with_chunks:
+        return replace(item, payload_json=None)
+    return replace(item, chunks=held.embeddings[version.version_id].of(item.item_id))
+
+
+def _raise_max_chunks(held: Held, version: EmbeddingVersion, chunks: int) -> None:
+    versions = tuple(
+        replace(v, max_chunks=max(v.max_chunks, chunks)) if v.version_id == version.version_id else v
+        for v in held.collection.versions
+    )
+    held.collection = replace(held.collection, versions=versions)
