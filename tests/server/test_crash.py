@@ -33,7 +33,8 @@ async def _stored_batches(database_url: str, name: str) -> Counter[int]:
     try:
         rows = await connection.fetch(
             "SELECT i.item_id, e.item_id AS embedded FROM retrieval.items i "
-            "JOIN retrieval.collections c USING (collection_id) JOIN retrieval.embedding_versions v USING (collection_id) "
+            "JOIN retrieval.collections c USING (collection_id) "
+            "JOIN retrieval.embedding_versions v USING (collection_id) "
             "FULL JOIN retrieval.embeddings e ON e.version_id = v.version_id AND e.item_id = i.item_id "
             "WHERE c.name = $1",
             name,

@@ -51,6 +51,22 @@ def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: 
     return vector.astype(np.float16)
 
 
+def to_half_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float16] | None:
+    """The stored form of many vectors at once, (n, dim) each; None where `to_half` would refuse one of them.
+
+    Also None for rows so long or short that a float32 sum is not enough, which `to_half` takes one by one.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+    if metric is Metric.COSINE:
+        if not ((squares > 1e-30) & (squares < 1e30)).all():
+            return None
+        return np.asarray(vectors / np.sqrt(squares)[:, np.newaxis], dtype=np.float16)
+    if not (np.abs(vectors) <= HALF_MAX).all():
+        return None
+    return vectors.astype(np.float16)
+
+
 def distances(
     query: NDArray[np.float16], vectors: NDArray[np.float16], metric: Metric, prefix: int | None = None
 ) -> NDArray[np.float64]:

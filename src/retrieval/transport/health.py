@@ -1,0 +1,106 @@
+"""grpc.health.v1: NOT_SERVING while warming, when the store does not answer, and while draining."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health_aio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+PROBE_TIMEOUT_S = 2.0
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class HealthServicer(health_aio.HealthServicer):  # type: ignore[misc]  # the package is untyped
+    """The standard servicer, but for one thing: `end_watches` ends the streams, which would hold up a drain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        """Tell the status of a service and every change of it."""
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait({watch})
+        finally:
+            self._watches.discard(watch)
+            watch.cancel()
+        if not watch.cancelled():
+            await watch
+
+    async def end_watches(self) -> None:
+        """End all streams in good order."""
+        for watch in tuple(self._watches):
+            watch.cancel()
+
+
+class HealthMonitor:
+    """Keeps the health of all services in step with the store."""
+
+    def __init__(self, is_alive: Callable[[], Awaitable[bool]], services: Sequence[str], *, warming: bool) -> None:
+        self.servicer = HealthServicer()
+        self._is_alive = is_alive
+        self._names = ("", *services)
+        self._warm = asyncio.Event()
+        if not warming:
+            self._warm.set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Say NOT_SERVING, and look after the store from now on."""
+        await self._tell(NOT_SERVING)
+        self._task = asyncio.create_task(self._watch())
+
+    def ready(self) -> None:
+        """Warming is over."""
+        self._warm.set()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING for good."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.servicer.enter_graceful_shutdown()
+        await asyncio.sleep(0)  # lets watchers hear of it before their streams end
+        await self.servicer.end_watches()
+
+    async def _watch(self) -> None:
+        await self._warm.wait()
+        said = NOT_SERVING
+        while True:
+            now = SERVING if await self._probe() else NOT_SERVING
+            if now != said:
+                log.log(
+                    logging.INFO if now == SERVING else logging.WARNING,
+                    "health: %s",
+                    "SERVING" if now == SERVING else "NOT_SERVING",
+                )
+                await self._tell(now)
+                said = now
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _probe(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self._is_alive()
+        except Exception as error:
+            log.debug("the store does not answer: %r", error)
+            return False
+
+    async def _tell(self, status: int) -> None:
+        for name in self._names:
+            await self.servicer.set(name, status)

@@ -1,0 +1,188 @@
+"""ItemService: writes and reads items."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from retrieval.application.ingest import ListItems, Upsert, delete_items, get_items, list_items, upsert_items
+from retrieval.application.limits import MAX_BATCH_ITEMS
+from retrieval.application.search import pick_version
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.search import NO_FILTER, View
+from retrieval.transport import enums
+from retrieval.transport.caller import Caller
+from retrieval.transport.paging import page_size, read_token, write_token
+from retrieval.transport.read_filters import read_filter
+from retrieval.transport.read_items import read_items
+from retrieval.transport.read_search import read_collection_name
+from retrieval.transport.validate import identifiers, require, text, version_number
+from retrieval.transport.write_items import write_item
+from retrieval.v1 import item_service_pb2 as pb
+from retrieval.v1 import item_service_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import grpc
+
+    from retrieval.application.service import Service
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.v1 import common_pb2 as common_pb
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+MAX_REQUEST_ID_BYTES = 128
+READ_AHEAD = 2
+"""Batches of a stream that are decoded and checked while an earlier one is being written."""
+
+
+class ItemServicer(pb_grpc.ItemServiceServicer):
+    """See `ItemService` in the contract."""
+
+    def __init__(self, service: Service, admin_token: str) -> None:
+        self._stores = service.stores
+        self._admin_token = admin_token
+
+    async def UpsertItems(self, request: pb.UpsertItemsRequest, _context: Context) -> pb.UpsertItemsResponse:
+        """Write a batch, all or none."""
+        receipt = await upsert_items(self._stores, _read_upsert(request))
+        return pb.UpsertItemsResponse(upserted_count=receipt.count, consistency_token=receipt.token)
+
+    async def StreamUpsertItems(
+        self, request_iterator: AsyncIterator[pb.StreamUpsertItemsRequest], context: Context
+    ) -> None:
+        """Write batch after batch; while one is written the next ones are decoded and checked."""
+        ahead: asyncio.Queue[Upsert | Exception | None] = asyncio.Queue(READ_AHEAD)
+        reading = asyncio.create_task(self._read_ahead(request_iterator, ahead))
+        try:
+            number = 0
+            while (batch := await ahead.get()) is not None:
+                if isinstance(batch, Exception):
+                    raise batch
+                receipt = await upsert_items(self._stores, batch)
+                await context.write(
+                    pb.StreamUpsertItemsResponse(
+                        batch_index=number, upserted_count=receipt.count, consistency_token=receipt.token
+                    )
+                )
+                number += 1
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def DeleteItems(self, request: pb.DeleteItemsRequest, _context: Context) -> pb.DeleteItemsResponse:
+        """Delete items, all or none."""
+        ids = identifiers(request.item_ids, "item_ids", MAX_BATCH_ITEMS, required=True)
+        name, request_id = read_collection_name(request.collection), _request_id(request.request_id)
+        receipt = await delete_items(self._stores, name, ids, request_id)
+        return pb.DeleteItemsResponse(deleted_count=receipt.count, consistency_token=receipt.token)
+
+    async def BatchGetItems(self, request: pb.BatchGetItemsRequest, context: Context) -> pb.BatchGetItemsResponse:
+        """Items by id."""
+        name = read_collection_name(request.collection)
+        found = await get_items(
+            self._stores,
+            name,
+            identifiers(request.item_ids, "item_ids", MAX_BATCH_ITEMS, required=True),
+            self._viewer(request, context),
+            full=_is_full(request.view),
+            embedding_version=version_number(request.embedding_version),
+        )
+        reply = pb.BatchGetItemsResponse(missing_item_ids=found.missing_item_ids)
+        await self._write(found.items, name, reply)
+        return reply
+
+    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+        """A page of items by id."""
+        name = read_collection_name(request.collection)
+        same = (name.encode(), request.filter.SerializeToString(deterministic=True))
+        query = ListItems(
+            name,
+            page_size(request.page_size),
+            read_token(request.page_token, *same),
+            read_filter(request.filter, "filter") if request.HasField("filter") else NO_FILTER,
+            self._viewer(request, context),
+            _is_full(request.view),
+        )
+        items, last_id = await list_items(self._stores, query)
+        reply = pb.ListItemsResponse(next_page_token=write_token(last_id, *same))
+        await self._write(items, name, reply)
+        return reply
+
+    def _viewer(self, request: pb.BatchGetItemsRequest | pb.ListItemsRequest, context: Context) -> Viewer | None:
+        if not request.HasField("viewer"):
+            return None
+        return Caller(context.invocation_metadata, self._admin_token).viewer(request.viewer, "viewer")
+
+    async def _write(
+        self, items: Sequence[Item], collection: str, into: pb.BatchGetItemsResponse | pb.ListItemsResponse
+    ) -> None:
+        types = (await self._stores.collections.get(collection)).attributes
+        for item in items:
+            write_item(item, types, into.items.add())
+
+    async def _read_ahead(
+        self, requests: AsyncIterator[pb.StreamUpsertItemsRequest], ahead: asyncio.Queue[Upsert | Exception | None]
+    ) -> None:
+        """Put checked batches into the queue, then None; or the first error, after which nothing is read."""
+        try:
+            async for request in requests:
+                require(request.HasField("batch"), "batch", "is required")
+                await ahead.put(await self._read_batch(request.batch))
+            await ahead.put(None)
+        except Exception as error:
+            await ahead.put(error)
+
+    async def _read_batch(self, request: pb.UpsertItemsRequest) -> Upsert:
+        try:
+            upsert = _read_upsert(request)
+            collection = await self._stores.collections.get(upsert.collection)
+            upsert.read(collection, pick_version(collection, upsert.embedding_version))
+        except InvalidArgumentError as error:
+            raise error.under("batch") from error
+        return upsert
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Reads the items of a batch once per version and set of attributes, however often it is asked to."""
+
+    messages: Sequence[common_pb.Item]
+    items: list[Item] | None = None
+    checked_against: object = None
+
+    def __call__(self, collection: Collection, version: EmbeddingVersion) -> list[Item]:
+        against = (version.version_id, collection.attributes)
+        if self.items is None or self.checked_against != against:
+            self.items = read_items(self.messages, collection, version)
+            self.checked_against = against
+        return self.items
+
+
+def _read_upsert(request: pb.UpsertItemsRequest) -> Upsert:
+    request_id = _request_id(request.request_id)
+    return Upsert(
+        read_collection_name(request.collection),
+        _Reading(request.items),
+        request_id,
+        _fingerprint(request) if request_id else b"",
+        version_number(request.embedding_version),
+    )
+
+
+def _request_id(value: str) -> str:
+    return text(value, "request_id", MAX_REQUEST_ID_BYTES)
+
+
+def _fingerprint(request: pb.UpsertItemsRequest) -> bytes:
+    """A digest of all that a repeated request must have in common with the first one."""
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def _is_full(view: common_pb.View) -> bool:
+    wanted = enums.read(enums.VIEW, view, "view", View.BASIC)
+    require(wanted is not View.ID_SCORE, "view", "must be VIEW_BASIC or VIEW_FULL")
+    return wanted is View.FULL

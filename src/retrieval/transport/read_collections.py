@@ -1,0 +1,147 @@
+"""Collections, embedding versions and index builds of requests."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from retrieval.application.ports import BuildSpec, IndexKind
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import (
+    BUILTIN_ATTRIBUTES,
+    MAX_DIMENSION,
+    AttributeType,
+    Collection,
+    EmbeddingVersion,
+    Metric,
+    PopularThresholds,
+    VisibilityMode,
+)
+from retrieval.transport import enums
+from retrieval.transport.validate import count, finite, optional_within, require, text, within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.v1 import collection_service_pb2 as pb
+
+MAX_ATTRIBUTES = 64
+MAX_RESOLUTIONS = 8
+MAX_MODEL_BYTES = 256
+M_RANGE = (2, 100)
+EF_CONSTRUCTION_RANGE = (4, 1000)
+MAX_LISTS = 32_768
+DEFAULT_KINDS = frozenset({IndexKind.HNSW, IndexKind.POPULAR_HNSW, IndexKind.ATTRIBUTE})
+
+_COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_ATTRIBUTE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def read_new_collection(message: pb.Collection, field: str) -> Collection:
+    """A collection to create."""
+    require(
+        _COLLECTION_NAME.fullmatch(message.name),
+        f"{field}.name",
+        "must be 1 to 63 lower-case letters, digits, underscores and hyphens, a letter first",
+    )
+    scale = message.rating_scale_max
+    return Collection(
+        collection_id=0,
+        name=message.name,
+        metric=enums.read(enums.METRIC, message.metric, f"{field}.metric", Metric.COSINE),
+        attributes=read_attributes(message.attributes, f"{field}.attributes"),
+        visibility_mode=enums.read(
+            enums.VISIBILITY_MODE,
+            message.visibility_mode,
+            f"{field}.visibility_mode",
+            VisibilityMode.PUBLIC_BY_DEFAULT,
+        ),
+        popular=read_thresholds(message.popular_thresholds, PopularThresholds(), f"{field}.popular_thresholds"),
+        rating_scale_max=read_rating_scale(scale, f"{field}.rating_scale_max") if scale else 5.0,
+    )
+
+
+def read_attributes(messages: Sequence[pb.AttributeDefinition], field: str) -> dict[str, AttributeType]:
+    """Declared attributes by name."""
+    count(messages, field, MAX_ATTRIBUTES)
+    attributes: dict[str, AttributeType] = {}
+    for number, message in enumerate(messages):
+        where, name = f"{field}[{number}]", message.name
+        require(
+            _ATTRIBUTE_NAME.fullmatch(name),
+            f"{where}.name",
+            "must be 1 to 63 lower-case letters, digits and underscores, a letter first",
+        )
+        require(name not in BUILTIN_ATTRIBUTES, f"{where}.name", f"{name!r} is reserved")
+        require(name not in attributes, f"{where}.name", f"{name!r} is declared twice")
+        attributes[name] = enums.read(enums.ATTRIBUTE_TYPE, message.type, f"{where}.type")
+    return attributes
+
+
+def read_added_attributes(
+    messages: Sequence[pb.AttributeDefinition], collection: Collection
+) -> dict[str, AttributeType]:
+    """Attributes to declare in addition. One that is there already with the same type is no error."""
+    added = read_attributes(messages, "add_attributes")
+    for number, message in enumerate(messages):
+        present = collection.attributes.get(message.name)
+        if present not in {None, added[message.name]}:
+            raise InvalidArgumentError.of(
+                f"add_attributes[{number}].type",
+                f"{message.name!r} is declared already and its type never changes",
+                reason="ATTRIBUTE_TYPE_MISMATCH",
+            )
+    total = len(collection.attributes.keys() | added.keys())
+    require(total <= MAX_ATTRIBUTES, "add_attributes", f"would make {total} attributes, at most {MAX_ATTRIBUTES}")
+    return added
+
+
+def read_thresholds(message: pb.PopularThresholds, present: PopularThresholds, field: str) -> PopularThresholds:
+    """Thresholds of the popular index; those not given stay as they are at `present`."""
+    value, number = present.min_rating_value, present.min_rating_count
+    if message.HasField("min_rating_value"):
+        value = finite(message.min_rating_value, f"{field}.min_rating_value")
+    if message.HasField("min_rating_count"):
+        number = message.min_rating_count
+        require(number >= 0, f"{field}.min_rating_count", "must not be negative")
+    return PopularThresholds(value, number)
+
+
+def read_rating_scale(value: float, field: str) -> float:
+    """The top of the rating scale."""
+    require(finite(value, field) > 0, field, "must be positive")
+    return value
+
+
+def read_new_version(message: pb.EmbeddingVersion, field: str) -> EmbeddingVersion:
+    """An embedding version to create; the store numbers it."""
+    dimension = within(message.dimension, 1, MAX_DIMENSION, f"{field}.dimension")
+    count(message.resolutions, f"{field}.resolutions", MAX_RESOLUTIONS)
+    for number, resolution in enumerate(message.resolutions):
+        below = 1 <= resolution < dimension
+        require(below, f"{field}.resolutions[{number}]", f"must be at least 1 and below the dimension, {dimension}")
+    resolutions = tuple(sorted(set(message.resolutions)))
+    require(len(resolutions) == len(message.resolutions), f"{field}.resolutions", "names a length twice")
+    return EmbeddingVersion(
+        version_id=0,
+        version=0,
+        model=text(message.model, f"{field}.model", MAX_MODEL_BYTES, required=True),
+        dimension=dimension,
+        resolutions=resolutions,
+    )
+
+
+def read_build(message: pb.BuildIndexRequest) -> BuildSpec:
+    """Which indexes to build; no kinds stand for all but IVFFlat."""
+    kinds: set[IndexKind] = set()
+    for number, kind in enumerate(message.kinds):
+        if kind:
+            kinds.add(enums.read(enums.INDEX_KIND, kind, f"kinds[{number}]"))
+        else:
+            kinds |= DEFAULT_KINDS
+    m = optional_within(message.m, *M_RANGE, "m")
+    ef_construction = optional_within(message.ef_construction, *EF_CONSTRUCTION_RANGE, "ef_construction")
+    fits = m is None or ef_construction is None or ef_construction >= 2 * m
+    require(fits, "ef_construction", "must be at least 2 m")
+    lists = optional_within(message.lists, 1, MAX_LISTS, "lists")
+    return BuildSpec(frozenset(kinds) or DEFAULT_KINDS, m, ef_construction, lists, message.rebuild)

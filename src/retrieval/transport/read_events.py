@@ -1,0 +1,106 @@
+"""Events of requests, and JSON objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from google.protobuf import json_format
+
+from retrieval.domain.engagement import DAY_US, EVENT_TYPES
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import Event
+from retrieval.transport.caller import MAX_USER_ID_BYTES
+from retrieval.transport.validate import finite, identifier, micros, require, text
+
+if TYPE_CHECKING:
+    from google.protobuf.struct_pb2 import Struct
+
+    from retrieval.v1 import feedback_service_pb2 as feedback_pb
+    from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
+
+MAX_EVENT_ID_BYTES = 128
+MAX_ALGORITHM_BYTES = 256
+MAX_DEVICE_BYTES = 64
+MAX_CONTEXT_BYTES = 16_384
+
+_YEAR_2000_US = 946_684_800_000_000
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale_max: float) -> Event:
+    """An event of a collection whose ratings go from 0 to `rating_scale_max`."""
+    kind = _event_type(message.type, f"{field}.type")
+    item_id = identifier(message.item_id, f"{field}.item_id")
+    require(message.HasField("occurred_at"), f"{field}.occurred_at", "is required")
+    occurred_at = micros(message.occurred_at, f"{field}.occurred_at")
+    require(
+        _YEAR_2000_US <= occurred_at <= now_us + DAY_US,
+        f"{field}.occurred_at",
+        "must not be before 2000 nor more than a day ahead",
+    )
+    value = finite(message.value, f"{field}.value") if message.HasField("value") else None
+    if kind == "rating":
+        fits = value is not None and 0.0 <= value <= rating_scale_max
+        require(fits, f"{field}.value", f"of a rating is required, between 0 and {rating_scale_max:g}")
+    require(message.dwell_ms >= 0, f"{field}.dwell_ms", "must not be negative")
+    require(message.position >= 0, f"{field}.position", "must not be negative")
+    return Event(
+        user_id=text(message.user_id, f"{field}.user_id", MAX_USER_ID_BYTES, required=True),
+        item_id=item_id,
+        event_type=kind,
+        occurred_at=occurred_at,
+        event_id=text(message.event_id, f"{field}.event_id", MAX_EVENT_ID_BYTES) or _identity(kind, item_id),
+        value=value,
+        dwell_ms=message.dwell_ms if message.HasField("dwell_ms") else None,
+        position=message.position if message.HasField("position") else None,
+        predicted_score=(
+            finite(message.predicted_score, f"{field}.predicted_score") if message.HasField("predicted_score") else None
+        ),
+        algorithm=text(message.algorithm, f"{field}.algorithm", MAX_ALGORITHM_BYTES),
+        device=text(message.device, f"{field}.device", MAX_DEVICE_BYTES),
+        context_json=(
+            read_json(message.context, f"{field}.context", MAX_CONTEXT_BYTES) if message.HasField("context") else None
+        ),
+    )
+
+
+def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: int) -> Event:
+    """An engagement given with a search; it belongs to no stored user."""
+    kind = _event_type(message.type or "like", f"{field}.type")
+    item_id = identifier(message.item_id, f"{field}.item_id")
+    return Event(
+        user_id="",
+        item_id=item_id,
+        event_type=kind,
+        occurred_at=micros(message.occurred_at, f"{field}.occurred_at") if message.HasField("occurred_at") else now_us,
+        event_id=_identity(kind, item_id),
+        value=finite(message.value, f"{field}.value") if message.HasField("value") else None,
+    )
+
+
+def read_json(message: Struct, field: str, max_bytes: int) -> str:
+    """A JSON object as compact text."""
+    try:
+        value = json_format.MessageToDict(message)
+    except json_format.SerializeToJsonError as error:
+        raise InvalidArgumentError.of(field, "holds a number that is not finite") from error
+    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    require(len(encoded.encode()) <= max_bytes, field, f"is longer than {max_bytes} bytes as JSON")
+    require(_ESCAPED_NUL.search(encoded) is None, field, "contains the NUL character")
+    return encoded
+
+
+def _event_type(name: str, field: str) -> str:
+    require(name, field, "is required")
+    if name not in EVENT_TYPES:
+        raise InvalidArgumentError.of(
+            field, f"{name[:64]!r} is none of {', '.join(EVENT_TYPES)}", reason="UNKNOWN_EVENT_TYPE"
+        )
+    return name
+
+
+def _identity(kind: str, item_id: str) -> str:
+    """Together with user and time, which every event has, this tells events without an id of their own apart."""
+    return f"auto:{kind}:{item_id}"

@@ -1,0 +1,110 @@
+"""Items of requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retrieval.application.limits import MAX_BATCH_ITEMS
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import Item, ItemStatus
+from retrieval.transport import enums
+from retrieval.transport.read_events import read_json
+from retrieval.transport.read_filters import read_value
+from retrieval.transport.read_vectors import read_chunks
+from retrieval.transport.validate import (
+    MAX_ID_BYTES,
+    MAX_KEYWORD_BYTES,
+    finite,
+    identifier,
+    identifiers,
+    micros,
+    require,
+    text,
+    texts,
+)
+from retrieval.transport.validate import count as check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.domain.model import AttributeValue, Chunk, Collection, EmbeddingVersion
+    from retrieval.v1 import common_pb2 as common_pb
+
+MAX_LABELS = 256
+MAX_TEXT_BYTES = 100_000
+MAX_PAYLOAD_BYTES = 65_536
+
+
+def read_items(messages: Sequence[common_pb.Item], collection: Collection, version: EmbeddingVersion) -> list[Item]:
+    """The items of an upsert, checked against the collection that types them.
+
+    Raises: InvalidArgumentError (DUPLICATE_ITEM_ID, UNDECLARED_ATTRIBUTE, ATTRIBUTE_TYPE_MISMATCH, those of
+    `to_half`, and others) naming the field.
+    """
+    check_count(messages, "items", MAX_BATCH_ITEMS, required=True)
+    ids = _distinct_ids(messages)
+    chunks = read_chunks(messages, version, collection.metric)
+    return [_item(m, ids[n], chunks[n], f"items[{n}]", collection) for n, m in enumerate(messages)]
+
+
+def _distinct_ids(messages: Sequence[common_pb.Item]) -> tuple[str, ...]:
+    ids = [message.item_id for message in messages]
+    try:
+        checked = identifiers(ids, "items", MAX_BATCH_ITEMS)
+    except InvalidArgumentError:
+        # Only now is it worth walking the path of the bad one.
+        checked = tuple(identifier(value, f"items[{number}].item_id") for number, value in enumerate(ids))
+    if len(set(checked)) < len(checked):
+        seen: set[str] = set()
+        for number, value in enumerate(checked):
+            if value in seen:
+                raise InvalidArgumentError.of(
+                    f"items[{number}].item_id", f"{value!r} is in the request twice", reason="DUPLICATE_ITEM_ID"
+                )
+            seen.add(value)
+    return checked
+
+
+def _item(message: common_pb.Item, item_id: str, chunks: tuple[Chunk, ...], field: str, collection: Collection) -> Item:
+    default_visibility = collection.visibility_mode.default
+    rating_count = message.rating_count
+    require(rating_count >= 0, f"{field}.rating_count", "must not be negative")
+    return Item(
+        item_id=item_id,
+        chunks=chunks,
+        owner_id=text(message.owner_id, f"{field}.owner_id", MAX_ID_BYTES),
+        visibility=enums.read(enums.VISIBILITY, message.visibility, f"{field}.visibility", default_visibility),
+        audience=texts(message.audience, f"{field}.audience", MAX_LABELS, MAX_ID_BYTES),
+        status=enums.read(enums.ITEM_STATUS, message.status, f"{field}.status", ItemStatus.APPROVED),
+        rating_value=(
+            finite(message.rating_value, f"{field}.rating_value") if message.HasField("rating_value") else None
+        ),
+        rating_count=rating_count,
+        tags=texts(message.tags, f"{field}.tags", MAX_LABELS, MAX_KEYWORD_BYTES),
+        text=text(message.text, f"{field}.text", MAX_TEXT_BYTES),
+        attributes=_attributes(message, f"{field}.attributes", collection),
+        payload_json=(
+            read_json(message.payload, f"{field}.payload", MAX_PAYLOAD_BYTES) if message.HasField("payload") else None
+        ),
+        created_at=micros(message.created_at, f"{field}.created_at") if message.HasField("created_at") else None,
+    )
+
+
+def _attributes(message: common_pb.Item, field: str, collection: Collection) -> dict[str, AttributeValue]:
+    values: dict[str, AttributeValue] = {}
+    for name, given in message.attributes.items():
+        where = f"{field}.{name}"
+        expected = collection.attributes.get(name)
+        if expected is None:
+            declared = ", ".join(sorted(collection.attributes)) or "none"
+            raise InvalidArgumentError.of(
+                where,
+                f"{name!r} is not declared by collection {collection.name!r} (declared: {declared})",
+                reason="UNDECLARED_ATTRIBUTE",
+            )
+        kind, values[name] = read_value(given, where)
+        if kind is not expected:
+            raise InvalidArgumentError.of(
+                where, f"is a {kind.value}, but {name!r} takes {expected.value}", reason="ATTRIBUTE_TYPE_MISMATCH"
+            )
+    return values

@@ -1,0 +1,66 @@
+"""Items, attribute values and times of replies."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from retrieval.domain.model import AttributeType
+from retrieval.transport import enums
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from retrieval.domain.model import AttributeValue, Item
+    from retrieval.v1 import common_pb2 as common_pb
+
+_FIELDS = {
+    AttributeType.KEYWORD: "keyword",
+    AttributeType.INT64: "int64",
+    AttributeType.DOUBLE: "double",
+    AttributeType.BOOL: "bool",
+}
+
+
+def write_time(micros: int) -> Timestamp:
+    """Microseconds since the epoch as a timestamp."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def write_item(item: Item, types: Mapping[str, AttributeType], into: common_pb.Item) -> None:
+    """Fill `into`; `types` are those of the item's collection, by attribute."""
+    into.item_id = item.item_id
+    into.owner_id = item.owner_id
+    into.visibility = enums.VISIBILITY_OUT[item.visibility]
+    into.audience.extend(item.audience)
+    into.status = enums.ITEM_STATUS_OUT[item.status]
+    if item.rating_value is not None:
+        into.rating_value = item.rating_value
+    into.rating_count = item.rating_count
+    into.tags.extend(item.tags)
+    into.text = item.text
+    for name, value in item.attributes.items():
+        if name in types:
+            _write_value(value, types[name], into.attributes[name])
+    if item.payload_json is not None:
+        into.payload.update(json.loads(item.payload_json))
+        into.payload.SetInParent()
+    if item.created_at is not None:
+        into.created_at.CopyFrom(write_time(item.created_at))
+    if item.updated_at is not None:
+        into.updated_at.CopyFrom(write_time(item.updated_at))
+    for chunk in item.chunks:
+        into.chunks.add(chunk_index=chunk.chunk_index).vector.float32_le = chunk.vector.astype("<f4").tobytes()
+
+
+def _write_value(value: AttributeValue, kind: AttributeType, into: common_pb.AttributeValue) -> None:
+    if kind is AttributeType.KEYWORD_LIST and isinstance(value, tuple):
+        into.keywords.values.extend(value)
+        into.keywords.SetInParent()
+    elif kind is AttributeType.TIMESTAMP and isinstance(value, int):
+        into.timestamp.CopyFrom(write_time(value))
+    else:
+        setattr(into, _FIELDS[kind], value)
