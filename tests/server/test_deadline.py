@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retrieval' AND state = 'active' "
-    "AND wait_event_type = 'Lock' AND query LIKE '%embeddings_v%'"
+    "AND wait_event_type = 'Lock'"
 )
 
 
