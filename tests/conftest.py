@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -43,15 +45,17 @@ async def no_unhandled_errors() -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="session")
-async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def database_url() -> AsyncIterator[str]:
     """A server for this run: RETRIEVAL_TEST_DATABASE_URL, or an embedded one; where there is neither, tests fail."""
     given = os.environ.get("RETRIEVAL_TEST_DATABASE_URL")
     if given:
         yield given
         return
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("server"))
-    yield await server.start()
-    await server.stop()
+    # Not below pytest's own folder: that is closed to the user that Postgres runs as when started by root.
+    with tempfile.TemporaryDirectory(prefix="retrieval-test-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder))
+        yield await server.start()
+        await server.stop()
 
 
 @pytest.fixture(scope="session")
