@@ -5,28 +5,25 @@
 -- First stage: nearest rows by one index. Which index answers is decided by the order expression alone:
 --   {order} = embedding::halfvec(D)                   embeddings_v<id>_hnsw_<D>, or _popular with its predicate
 --   {order} = subvector(embedding, 1, d)::halfvec(d)  embeddings_v<id>_hnsw_<d>, or _ivfflat where d is the full D
--- MATERIALIZED keeps the scan an index scan whatever surrounds it.
-stage_0 AS MATERIALIZED (
-    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
-    FROM retrieval.{partition}
-    WHERE {predicate}
-    ORDER BY {order} {operator} {vector}::halfvec({dim})
-    LIMIT {count}
-)
+-- The LIMIT keeps the subquery apart from what surrounds it, and so the scan an index scan.
+SELECT item_id, chunk_index{columns}
+FROM retrieval.{partition}
+WHERE {predicate}
+ORDER BY {order} {operator} {vector}::halfvec({dim})
+LIMIT {count}
 
 -- name: refine
--- A later stage: the rows of the stage before, compared on a longer prefix. No index: there are few rows.
-stage_{number} AS MATERIALIZED (
-    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
-    FROM stage_{previous}
-    ORDER BY {order} {operator} {vector}::halfvec({dim})
-    LIMIT {count}
-)
+-- A later stage: the rows of the stage before, compared on a longer prefix. No index: there are few rows. Nested, not
+-- WITH ... AS MATERIALIZED, which would copy every vector of the shortlist.
+SELECT item_id, chunk_index{columns}
+FROM ({before}) AS stage_{previous}
+ORDER BY {order} {operator} {vector}::halfvec({dim})
+LIMIT {count}
 
 -- name: funnel
 -- "+ 0" makes Postgres sort: it takes the scan for sorted, which a relaxed-order iterative scan is not.
-WITH {stages}
-SELECT item_id, chunk_index{columns}, distance FROM stage_{last}
+SELECT item_id, chunk_index{columns}, distance
+FROM ({stages}) AS nearest
 ORDER BY distance + 0, item_id, chunk_index
 
 -- name: exact

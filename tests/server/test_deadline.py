@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # Not by state: a statement that waits while it is parsed counts as idle.
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retrieval' "
-    "AND wait_event_type = 'Lock'"
-)
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retrieval' AND wait_event_type = 'Lock'"
 
 
 @asynccontextmanager
 async def locked(database_url: str, name: str) -> AsyncIterator[asyncpg.Connection]:
-    """Holds a lock that every search of the collection has to wait for."""
+    """Holds a lock that every search of the collection has to wait for, and yields a connection to watch."""
     connection = await asyncpg.connect(database_url)
     try:
         version = await connection.fetchval(
@@ -36,7 +33,12 @@ async def locked(database_url: str, name: str) -> AsyncIterator[asyncpg.Connecti
         )
         async with connection.transaction():
             await connection.execute(f"LOCK TABLE retrieval.embeddings_v{version} IN ACCESS EXCLUSIVE MODE")
-            yield connection
+            # Another connection looks on: a transaction sees pg_stat_activity as it was when it first looked.
+            observer = await asyncpg.connect(database_url)
+            try:
+                yield observer
+            finally:
+                await observer.close()
     finally:
         await connection.close()
 

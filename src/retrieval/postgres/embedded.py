@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TUNING = {
-    # The server shares its machine with the service; these suit 2 GiB and more.
-    "shared_buffers": "512MB",
     # Bounds the recovery after a crash to a few seconds.
     "max_wal_size": "2GB",
     "max_connections": "60",
@@ -29,6 +27,8 @@ _TUNING = {
 
 
 RECOVERY_ATTEMPTS = 12
+MAX_BUFFERS_BYTES = 2 * 2**30
+"""An eighth of the machine's memory, which the service shares, and no more than this."""
 
 
 class EmbeddedPostgres:
@@ -74,7 +74,10 @@ class EmbeddedPostgres:
         return package.get_server(self._folder)
 
     def _tune(self) -> None:
-        self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in _TUNING.items()))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        buffers = {"shared_buffers": f"{max(128, min(memory // 8, MAX_BUFFERS_BYTES) // 2**20)}MB"}
+        settings = (_TUNING | buffers).items()
+        self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in settings))
 
 
 def _import() -> Any:

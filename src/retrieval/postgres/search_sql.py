@@ -94,26 +94,24 @@ def index_statement(query: IndexQuery, source: Source) -> Statement:
     pieces = queries("search")
     version = query.version
     parameters = Parameters()
-    stages = []
     last = len(query.stages) - 1
     predicate = where(query, parameters)
+    sql = ""
     for number, stage in enumerate(query.stages):
         full_ivfflat = source is Source.IVFFLAT and stage.dimension == version.dimension and number == 0
-        stages.append(
-            fill(
-                pieces["coarse" if number == 0 else "refine"],
-                columns=_columns(query, vectors=query.with_vectors or number < last),
-                order=order_expression(version, stage.dimension, ivfflat=full_ivfflat),
-                number=number,
-                previous=number - 1,
-                predicate=predicate,
-                count=f"{parameters.add(stage.candidate_count)}::bigint",
-                **_comparison(query, stage, parameters),
-            )
+        columns = _columns(query, vectors=query.with_vectors or number < last)
+        if number == last:
+            columns += ", {order} {operator} {vector}::halfvec({dim}) AS distance"
+        sql = fill(
+            fill(pieces["coarse" if number == 0 else "refine"], columns=columns),
+            before=sql,
+            order=order_expression(version, stage.dimension, ivfflat=full_ivfflat),
+            previous=number - 1,
+            predicate=predicate,
+            count=f"{parameters.add(stage.candidate_count)}::bigint",
+            **_comparison(query, stage, parameters),
         )
-    sql = fill(
-        pieces["funnel"], stages=",\n".join(stages), last=last, columns=_columns(query, vectors=query.with_vectors)
-    )
+    sql = fill(pieces["funnel"], stages=sql, columns=_columns(query, vectors=query.with_vectors))
     return Statement(sql, parameters.values)
 
 
