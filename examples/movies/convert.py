@@ -47,11 +47,12 @@ class Rating(NamedTuple):
 
 def fields_of(path: Path, count: int) -> Iterator[list[str]]:
     """The fields of each line, stripped. Raises ValueError for a line that has not `count` of them."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = [field.strip() for field in line.split("::")]
-        if len(fields) != count:
-            raise ValueError(f"{path}:{number}: {len(fields)} fields, not {count}")
-        yield fields
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            fields = [field.strip() for field in line.split("::")]
+            if len(fields) != count:
+                raise ValueError(f"{path}:{number}: {len(fields)} fields, not {count}")
+            yield fields
 
 
 def read_movies(path: Path) -> list[Movie]:
