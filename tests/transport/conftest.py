@@ -3,7 +3,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import grpc
 import pytest
 
 from retrieval.application.limits import Limits
@@ -68,7 +67,3 @@ async def create(client: RetrievalClient, name: str = "films") -> None:
             embedding_version=collections_pb.EmbeddingVersion(model="test", dimension=DIM, resolutions=[2]),
         )
     )
-
-
-def failed(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> grpc.aio.AioRpcError:
-    return error.value

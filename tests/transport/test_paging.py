@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
-from tests.transport.conftest import Running
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Running
 
 ids = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=64)
 

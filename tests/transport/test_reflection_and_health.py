@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -9,7 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from retrieval.transport.server import SERVICES
-from tests.transport.conftest import Running, running
+from tests.transport.conftest import running
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Running
 
 Status = health_pb2.HealthCheckResponse
 SERVING, NOT_SERVING = Status.SERVING, Status.NOT_SERVING
@@ -50,7 +54,7 @@ async def check(run: Running, service: str = "") -> int:
 
 async def until(run: Running, status: int) -> None:
     async with asyncio.timeout(5):
-        while await check(run) != status:
+        while await check(run) != status:  # noqa: ASYNC110 - asked over the wire
             await asyncio.sleep(0.02)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -14,7 +15,10 @@ from retrieval.transport.status import CODES, code_of, known, rich_status, searc
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
-from tests.transport.conftest import Running, create, running
+from tests.transport.conftest import create, running
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Running
 
 
 def details(error: errors.RetrievalError) -> status_pb2.Status:

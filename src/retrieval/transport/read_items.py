@@ -8,8 +8,8 @@ from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Item, ItemStatus
 from retrieval.transport import enums
-from retrieval.transport.read_events import read_json
 from retrieval.transport.read_filters import read_value
+from retrieval.transport.read_json import read_json
 from retrieval.transport.read_vectors import read_chunks
 from retrieval.transport.validate import (
     MAX_ID_BYTES,
