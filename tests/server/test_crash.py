@@ -33,7 +33,8 @@ async def _stored_batches(database_url: str, name: str) -> Counter[int]:
     try:
         rows = await connection.fetch(
             "SELECT i.item_id, e.item_id AS embedded FROM retrieval.items i "
-            "JOIN retrieval.collections c USING (collection_id) JOIN retrieval.embedding_versions v USING (collection_id) "
+            "JOIN retrieval.collections c USING (collection_id) "
+            "JOIN retrieval.embedding_versions v USING (collection_id) "
             "FULL JOIN retrieval.embeddings e ON e.version_id = v.version_id AND e.item_id = i.item_id "
             "WHERE c.name = $1",
             name,
@@ -52,7 +53,7 @@ async def test_sigkill_during_ingest(database_url: str, name: str) -> None:
     ):
         await create(s, name)
         call = s.items.StreamUpsertItems(_batches(name, 500, []))
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError):  # noqa: PT012
             async for ack in call:
                 acknowledged.append(ack.batch_index)
                 if len(acknowledged) == 5:
@@ -96,7 +97,7 @@ async def test_bad_batch_ends_the_stream_after_the_good_ones(stubs: Stubs, datab
         yield items_pb.StreamUpsertItemsRequest(batch=items_pb.UpsertItemsRequest(collection=name, items=bad))
 
     acknowledged = []
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012
         async for ack in stubs.items.StreamUpsertItems(batches()):
             acknowledged.append(ack.batch_index)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

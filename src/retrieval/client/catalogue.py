@@ -93,8 +93,8 @@ class CatalogueLoader:
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
-            return (await self._collections.CreateCollection(request)).collection
-        return found.collection
+            found = await self._collections.CreateCollection(request)
+        return found.collection  # type: ignore[no-any-return]  # the stubs' replies are untyped
 
     def _read_state(self, collection: collections_pb.Collection) -> tuple[_State, Path]:
         digest = hashlib.sha256()

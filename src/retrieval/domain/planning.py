@@ -45,11 +45,13 @@ def choose(
     count: int,
     lists: int,
     default_ef_search: int,
+    refined: bool = False,
 ) -> Plan:
     """Pick source and effort.
 
     `ready`: indexes that can answer this query; `rows`: rows of the version; `selectivity`: estimated share of them
-    that the predicate admits, in (0, 1]; `count`: rows wanted; `lists`: of the IVFFlat index.
+    that the predicate admits, in (0, 1]; `count`: rows wanted; `lists`: of the IVFFlat index; `refined`: later stages
+    compare the rows again, so that the candidate count alone says how hard to look.
 
     AUTO compares the work of both ways. An exact scan looks at rows x selectivity rows. A graph search that wants
     `count` of them passes about count / selectivity, each GRAPH_STEP_COST times as dear.
@@ -74,19 +76,17 @@ def choose(
             "or ask for SOURCE_AUTO",
             reason="INDEX_NOT_READY",
         )
-    return Plan(source, _effort(source, params, selectivity, count, lists, default_ef_search))
+    base = count if refined else default_ef_search
+    return Plan(source, _effort(source, params, selectivity, count, lists, base))
 
 
-def _effort(
-    source: Source, params: SearchParams, selectivity: float, count: int, lists: int, default_ef_search: int
-) -> int:
+def _effort(source: Source, params: SearchParams, selectivity: float, count: int, lists: int, base: int) -> int:
     if source is Source.HNSW:
         # A scan with ef below the number of rows wanted would be cut off at ef; under a filter the first batch should
         # hold the wanted rows already, half as many again for those that the estimate misses.
         floor = count if selectivity >= 1.0 else ceil(1.5 * count / selectivity)
         wanted = params.ef_search
         if wanted is None:
-            base = default_ef_search
             if params.target_recall is not None:
                 base = next((ef for recall, ef in EF_BY_RECALL if params.target_recall <= recall), MAX_EF_SEARCH)
             wanted = max(base, floor)

@@ -122,6 +122,7 @@ class PostgresIndex:
             count=first.candidate_count,
             lists=lists,
             default_ef_search=self._default_ef_search,
+            refined=len(query.stages) > 1,
         )
 
     async def _by_index(self, query: IndexQuery, plan: Plan, facts: VersionFacts) -> IndexAnswer:

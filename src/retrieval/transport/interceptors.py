@@ -125,10 +125,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return reply
         finally:
             self._in_flight -= 1
-            if log.isEnabledFor(logging.INFO):
-                log.info(
-                    "method=%s code=%s us=%d call=%s", method, outcome, (time.perf_counter() - started) * 1e6, identity
-                )
+            level = logging.DEBUG if outcome == "OK" else logging.INFO
+            if log.isEnabledFor(level):
+                took_us = (time.perf_counter() - started) * 1e6
+                log.log(level, "method=%s code=%s us=%d call=%s", method, outcome, took_us, identity)
 
     def _admit(self) -> None:
         if self.draining:

@@ -1,0 +1,129 @@
+"""Fixtures of every suite: a Postgres of our own, the reference, and the backends over both."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from retrieval.application.ports import BuildSpec, IndexKind, IndexState
+from retrieval.config import Settings
+from retrieval.postgres.adapter import PostgresAdapter
+from retrieval.postgres.embedded import EmbeddedPostgres
+from retrieval.reference.adapter import ReferenceAdapter
+from tests.backends import BACKENDS, Agreement, Backend, make_backend
+from tests.catalogue import DataSet, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from retrieval.application.ports import Stores
+
+settings.register_profile(
+    "retrieval", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("retrieval")
+
+
+@pytest.fixture(autouse=True)
+async def no_unhandled_errors() -> AsyncIterator[None]:
+    """An exception that nobody awaits fails the test during which it comes to light."""
+    loop = asyncio.get_running_loop()
+    problems: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: problems.append(context))
+    yield
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert not problems, f"unhandled in the event loop: {problems}"
+
+
+@pytest.fixture(scope="session")
+async def database_url() -> AsyncIterator[str]:
+    """A server for this run: RETRIEVAL_TEST_DATABASE_URL, or an embedded one; where there is neither, tests fail."""
+    given = os.environ.get("RETRIEVAL_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    # Not below pytest's own folder: that is closed to the user that Postgres runs as when started by root.
+    with tempfile.TemporaryDirectory(prefix="retrieval-test-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder))
+        yield await server.start()
+        await server.stop()
+
+
+@pytest.fixture(scope="session")
+async def adapter(database_url: str) -> AsyncIterator[PostgresAdapter]:
+    adapter = PostgresAdapter(Settings(database_url=database_url, maintenance_work_mem_mb=128))
+    yield adapter
+    await adapter.close()
+
+
+@pytest.fixture(scope="session")
+async def postgres(adapter: PostgresAdapter) -> Stores:
+    """The Postgres stores, migrated."""
+    return await adapter.open(migrate=True)
+
+
+@pytest.fixture(scope="session")
+async def reference() -> Stores:
+    return await ReferenceAdapter().open()
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) -> Backend:
+    """Every way to answer a search, in turn."""
+    return make_backend(request.param, reference, postgres)
+
+
+@pytest.fixture(scope="session", params=["reference", "postgres"])
+def stores(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) -> Stores:
+    """Both sets of stores, in turn: for what does not depend on the source of a search."""
+    return reference if request.param == "reference" else postgres
+
+
+@pytest.fixture(scope="session")
+def oracle(reference: Stores, postgres: Stores) -> Backend:
+    """The reference, which decides."""
+    return make_backend("reference", reference, postgres)
+
+
+@pytest.fixture
+def agreement(backend: Backend, oracle: Backend) -> Iterator[Agreement]:
+    made = Agreement(backend, oracle)
+    yield made
+    made.settle()
+
+
+@pytest.fixture
+def name() -> str:
+    """A collection name of this test's own."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads a data set into both stores and builds every index that it can have."""
+
+    reference: Stores
+    postgres: Stores
+
+    async def __call__(self, data: DataSet, kinds: frozenset[IndexKind] = frozenset(IndexKind)) -> DataSet:
+        await load(self.reference, data)
+        collection = await load(self.postgres, data)
+        await self.postgres.builder.build(collection, collection.active, BuildSpec(kinds))
+        await self.postgres.builder.wait_idle()
+        report = await self.postgres.builder.report(collection, collection.active)
+        assert {i.state for i in report.indexes} == {IndexState.READY}
+        return data
+
+
+@pytest.fixture(scope="session")
+def loader(reference: Stores, postgres: Stores) -> Loader:
+    return Loader(reference, postgres)
