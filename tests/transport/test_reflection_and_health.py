@@ -54,7 +54,7 @@ async def check(run: Running, service: str = "") -> int:
 
 async def until(run: Running, status: int) -> None:
     async with asyncio.timeout(5):
-        while await check(run) != status:  # noqa: ASYNC110 - asked over the wire
+        while await check(run) != status:
             await asyncio.sleep(0.02)
 
 
