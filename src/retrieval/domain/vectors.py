@@ -33,7 +33,8 @@ def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: 
             f"has {vector.shape[0]} components, the embedding version takes {dimension}",
             reason="DIMENSION_MISMATCH",
         )
-    square = float(np.dot(vector, vector))
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(np.dot(vector, vector))
     if not np.isfinite(square) and not np.isfinite(vector).all():
         raise InvalidArgumentError.of(field, "contains NaN or infinity", reason="VECTOR_NOT_FINITE")
     if metric is Metric.COSINE:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
+FAREWELL_S = 0.05
+"""Time watchers get to hear NOT_SERVING before their streams end."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -42,7 +44,9 @@ class HealthServicer(health_aio.HealthServicer):  # type: ignore[misc]  # the pa
             await watch
 
     async def end_watches(self) -> None:
-        """End all streams in good order."""
+        """End all streams in good order, once they have told what there is to tell."""
+        if self._watches:
+            await asyncio.sleep(FAREWELL_S)
         for watch in tuple(self._watches):
             watch.cancel()
 
@@ -75,7 +79,6 @@ class HealthMonitor:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self.servicer.enter_graceful_shutdown()
-        await asyncio.sleep(0)  # lets watchers hear of it before their streams end
         await self.servicer.end_watches()
 
     async def _watch(self) -> None:

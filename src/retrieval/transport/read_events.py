@@ -1,22 +1,17 @@
-"""Events of requests, and JSON objects."""
+"""Events of requests."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING
-
-from google.protobuf import json_format
 
 from retrieval.domain.engagement import DAY_US, EVENT_TYPES
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Event
 from retrieval.transport.caller import MAX_USER_ID_BYTES
+from retrieval.transport.read_json import read_json
 from retrieval.transport.validate import finite, identifier, micros, require, text
 
 if TYPE_CHECKING:
-    from google.protobuf.struct_pb2 import Struct
-
     from retrieval.v1 import feedback_service_pb2 as feedback_pb
     from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 
@@ -26,7 +21,6 @@ MAX_DEVICE_BYTES = 64
 MAX_CONTEXT_BYTES = 16_384
 
 _YEAR_2000_US = 946_684_800_000_000
-_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale_max: float) -> Event:
@@ -78,18 +72,6 @@ def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: i
         event_id=_identity(kind, item_id),
         value=finite(message.value, f"{field}.value") if message.HasField("value") else None,
     )
-
-
-def read_json(message: Struct, field: str, max_bytes: int) -> str:
-    """A JSON object as compact text."""
-    try:
-        value = json_format.MessageToDict(message)
-    except json_format.SerializeToJsonError as error:
-        raise InvalidArgumentError.of(field, "holds a number that is not finite") from error
-    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    require(len(encoded.encode()) <= max_bytes, field, f"is longer than {max_bytes} bytes as JSON")
-    require(_ESCAPED_NUL.search(encoded) is None, field, "contains the NUL character")
-    return encoded
 
 
 def _event_type(name: str, field: str) -> str:

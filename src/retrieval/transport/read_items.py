@@ -8,8 +8,8 @@ from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Item, ItemStatus
 from retrieval.transport import enums
-from retrieval.transport.read_events import read_json
 from retrieval.transport.read_filters import read_value
+from retrieval.transport.read_json import read_json
 from retrieval.transport.read_vectors import read_chunks
 from retrieval.transport.validate import (
     MAX_ID_BYTES,
@@ -44,7 +44,13 @@ def read_items(messages: Sequence[common_pb.Item], collection: Collection, versi
     check_count(messages, "items", MAX_BATCH_ITEMS, required=True)
     ids = _distinct_ids(messages)
     chunks = read_chunks(messages, version, collection.metric)
-    return [_item(m, ids[n], chunks[n], f"items[{n}]", collection) for n, m in enumerate(messages)]
+    items: list[Item] = []
+    try:
+        for message, item_id, vectors in zip(messages, ids, chunks, strict=True):
+            items.append(_item(message, item_id, vectors, collection))
+    except InvalidArgumentError as error:
+        raise error.under(f"items[{len(items)}]") from error
+    return items
 
 
 def _distinct_ids(messages: Sequence[common_pb.Item]) -> tuple[str, ...]:
@@ -65,35 +71,33 @@ def _distinct_ids(messages: Sequence[common_pb.Item]) -> tuple[str, ...]:
     return checked
 
 
-def _item(message: common_pb.Item, item_id: str, chunks: tuple[Chunk, ...], field: str, collection: Collection) -> Item:
+def _item(message: common_pb.Item, item_id: str, chunks: tuple[Chunk, ...], collection: Collection) -> Item:
     default_visibility = collection.visibility_mode.default
     rating_count = message.rating_count
-    require(rating_count >= 0, f"{field}.rating_count", "must not be negative")
+    require(rating_count >= 0, "rating_count", "must not be negative")
     return Item(
         item_id=item_id,
         chunks=chunks,
-        owner_id=text(message.owner_id, f"{field}.owner_id", MAX_ID_BYTES),
-        visibility=enums.read(enums.VISIBILITY, message.visibility, f"{field}.visibility", default_visibility),
-        audience=texts(message.audience, f"{field}.audience", MAX_LABELS, MAX_ID_BYTES),
-        status=enums.read(enums.ITEM_STATUS, message.status, f"{field}.status", ItemStatus.APPROVED),
-        rating_value=(
-            finite(message.rating_value, f"{field}.rating_value") if message.HasField("rating_value") else None
-        ),
+        owner_id=text(message.owner_id, "owner_id", MAX_ID_BYTES),
+        visibility=enums.read(enums.VISIBILITY, message.visibility, "visibility", default_visibility),
+        audience=texts(message.audience, "audience", MAX_LABELS, MAX_ID_BYTES),
+        status=enums.read(enums.ITEM_STATUS, message.status, "status", ItemStatus.APPROVED),
+        rating_value=(finite(message.rating_value, "rating_value") if message.HasField("rating_value") else None),
         rating_count=rating_count,
-        tags=texts(message.tags, f"{field}.tags", MAX_LABELS, MAX_KEYWORD_BYTES),
-        text=text(message.text, f"{field}.text", MAX_TEXT_BYTES),
-        attributes=_attributes(message, f"{field}.attributes", collection),
+        tags=texts(message.tags, "tags", MAX_LABELS, MAX_KEYWORD_BYTES),
+        text=text(message.text, "text", MAX_TEXT_BYTES),
+        attributes=_attributes(message, collection),
         payload_json=(
-            read_json(message.payload, f"{field}.payload", MAX_PAYLOAD_BYTES) if message.HasField("payload") else None
+            read_json(message.payload, "payload", MAX_PAYLOAD_BYTES) if message.HasField("payload") else None
         ),
-        created_at=micros(message.created_at, f"{field}.created_at") if message.HasField("created_at") else None,
+        created_at=micros(message.created_at, "created_at") if message.HasField("created_at") else None,
     )
 
 
-def _attributes(message: common_pb.Item, field: str, collection: Collection) -> dict[str, AttributeValue]:
+def _attributes(message: common_pb.Item, collection: Collection) -> dict[str, AttributeValue]:
     values: dict[str, AttributeValue] = {}
     for name, given in message.attributes.items():
-        where = f"{field}.{name}"
+        where = f"attributes.{name}"
         expected = collection.attributes.get(name)
         if expected is None:
             declared = ", ".join(sorted(collection.attributes)) or "none"

@@ -57,10 +57,10 @@ def identifiers(values: Sequence[str], field: str, max_count: int, *, required: 
     if not values and not required:
         return ()
     count(values, field, max_count, required=required)
-    fine = all(values) and max(map(len, values)) * 4 <= MAX_ID_BYTES and _CONTROL.search("".join(values)) is None
-    if fine:
-        return tuple(values)
-    return tuple(identifier(value, f"{field}[{number}]") for number, value in enumerate(values))
+    given = tuple(values)
+    if all(given) and max(map(len, given)) * 4 <= MAX_ID_BYTES and _CONTROL.search("".join(given)) is None:
+        return given
+    return tuple(identifier(value, f"{field}[{number}]") for number, value in enumerate(given))
 
 
 def count(values: Sequence[object], field: str, most: int, *, required: bool = False) -> None:

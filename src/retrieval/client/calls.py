@@ -1,0 +1,167 @@
+"""The calls that most callers need, over one channel; the generated stubs are there for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
+from retrieval.v1 import common_pb2 as common_pb
+from retrieval.v1 import feedback_service_pb2 as feedback_pb
+from retrieval.v1 import feedback_service_pb2_grpc as feedback_grpc
+from retrieval.v1 import item_service_pb2 as items_pb
+from retrieval.v1 import item_service_pb2_grpc as items_grpc
+from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
+from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def vector(values: NDArray[np.floating]) -> common_pb.Vector:
+    """The components, (dim,) of any float type, as the bytes that are cheapest to send."""
+    return common_pb.Vector(float32_le=values.astype("<f4").tobytes())
+
+
+class RetrievalClient:
+    """A client of the service at `target` (host:port); close it, or use it as an async context manager.
+
+    Every call takes `timeout_s`, which becomes its deadline, and raises `grpc.aio.AioRpcError`: see `error_reason`.
+    """
+
+    def __init__(self, target: str, *, admin_token: str = "", max_message_bytes: int = 8 * 1024 * 1024) -> None:
+        self.channel = grpc.aio.insecure_channel(
+            target, options=[("grpc.max_receive_message_length", max_message_bytes)]
+        )
+        self.collections = collections_grpc.CollectionServiceStub(self.channel)
+        self.items = items_grpc.ItemServiceStub(self.channel)
+        self.feedback = feedback_grpc.FeedbackServiceStub(self.channel)
+        self.retrieval = retrieval_grpc.RetrievalServiceStub(self.channel)
+        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self.channel.close()
+
+    async def upsert_items(
+        self,
+        collection: str,
+        items: Sequence[common_pb.Item],
+        *,
+        request_id: str = "",
+        embedding_version: int = 0,
+        timeout_s: float | None = None,
+    ) -> items_pb.UpsertItemsResponse:
+        """Write up to 1000 items, all or none."""
+        request = items_pb.UpsertItemsRequest(
+            collection=collection, items=items, request_id=request_id, embedding_version=embedding_version
+        )
+        reply: items_pb.UpsertItemsResponse = await self.items.UpsertItems(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def stream_upsert(
+        self, batches: AsyncIterable[items_pb.UpsertItemsRequest], *, timeout_s: float | None = None
+    ) -> AsyncIterator[items_pb.StreamUpsertItemsResponse]:
+        """Write batch after batch; yields an acknowledgement for each once it is durable."""
+
+        async def requests() -> AsyncIterator[items_pb.StreamUpsertItemsRequest]:
+            async for batch in batches:
+                yield items_pb.StreamUpsertItemsRequest(batch=batch)
+
+        call = self.items.StreamUpsertItems(requests(), timeout=timeout_s, metadata=self._metadata)
+        try:
+            async for reply in call:
+                yield reply
+        finally:
+            call.cancel()
+
+    async def record_events(
+        self, collection: str, events: Sequence[feedback_pb.Event], *, timeout_s: float | None = None
+    ) -> feedback_pb.RecordEventsResponse:
+        """Store up to 1000 events, all or none; those stored before do no harm."""
+        request = feedback_pb.RecordEventsRequest(collection=collection, events=events)
+        reply: feedback_pb.RecordEventsResponse = await self.feedback.RecordEvents(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def similar(
+        self,
+        collection: str,
+        item_ids: Sequence[str],
+        *,
+        negative_item_ids: Sequence[str] = (),
+        strategy: retrieval_pb.SeedStrategy = retrieval_pb.SEED_STRATEGY_UNSPECIFIED,
+        options: common_pb.SearchOptions | None = None,
+        timeout_s: float | None = None,
+    ) -> retrieval_pb.SearchSimilarItemsResponse:
+        """Items similar to the given ones."""
+        request = retrieval_pb.SearchSimilarItemsRequest(
+            collection=collection,
+            item_ids=item_ids,
+            negative_item_ids=negative_item_ids,
+            strategy=strategy,
+            options=options,
+        )
+        reply: retrieval_pb.SearchSimilarItemsResponse = await self.retrieval.SearchSimilarItems(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def candidates(
+        self,
+        collection: str,
+        user_id: str = "",
+        *,
+        history: Sequence[retrieval_pb.HistoryEntry] = (),
+        include_seen: bool = False,
+        options: common_pb.SearchOptions | None = None,
+        timeout_s: float | None = None,
+    ) -> retrieval_pb.SearchUserCandidatesResponse:
+        """What a user should see next."""
+        request = retrieval_pb.SearchUserCandidatesRequest(
+            collection=collection, user_id=user_id, history=history, include_seen=include_seen, options=options
+        )
+        reply: retrieval_pb.SearchUserCandidatesResponse = await self.retrieval.SearchUserCandidates(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def nearest(
+        self,
+        collection: str,
+        query: NDArray[np.floating],
+        *,
+        stages: Sequence[common_pb.Stage] = (),
+        options: common_pb.SearchOptions | None = None,
+        timeout_s: float | None = None,
+    ) -> retrieval_pb.SearchMatryoshkaResponse:
+        """Nearest items to `query`, (dim,) of any float type."""
+        request = retrieval_pb.SearchMatryoshkaRequest(
+            collection=collection, vector=vector(query), stages=stages, options=options
+        )
+        reply: retrieval_pb.SearchMatryoshkaResponse = await self.retrieval.SearchMatryoshka(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def batch(
+        self, searches: Sequence[retrieval_pb.BatchSearchEntry], *, timeout_s: float | None = None
+    ) -> retrieval_pb.BatchSearchResponse:
+        """Up to 256 searches, a status each."""
+        reply: retrieval_pb.BatchSearchResponse = await self.retrieval.BatchSearch(
+            retrieval_pb.BatchSearchRequest(searches=searches), timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
