@@ -21,6 +21,9 @@ GRAPH_STEP_COST = 4.0
 """Cost of one row reached through the graph, in units of one row of a filtered exact scan; measured, see
 docs/architecture.md."""
 
+PROBED_PER_HIT = 4
+"""Admitted rows that the probed IVFFlat lists should hold for each row wanted."""
+
 SMALL_COLLECTION_ROWS = 1000
 """Below this an exact scan is as fast as any index and has recall 1."""
 
@@ -74,11 +77,17 @@ def choose(
             "or ask for SOURCE_AUTO",
             reason="INDEX_NOT_READY",
         )
-    return Plan(source, _effort(source, params, selectivity, count, lists, default_ef_search))
+    return Plan(source, _effort(source, params, rows * selectivity, selectivity, count, lists, default_ef_search))
 
 
 def _effort(
-    source: Source, params: SearchParams, selectivity: float, count: int, lists: int, default_ef_search: int
+    source: Source,
+    params: SearchParams,
+    admitted: float,
+    selectivity: float,
+    count: int,
+    lists: int,
+    default_ef_search: int,
 ) -> int:
     if source is Source.HNSW:
         # A scan with ef below the number of rows wanted would be cut off at ef; under a filter the first batch should
@@ -94,6 +103,8 @@ def _effort(
     if source is Source.IVFFLAT:
         if params.nprobe is not None:
             return min(params.nprobe, max(lists, 1))
-        # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists.
-        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), 1), max(lists, 1))
+        # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists. A long page needs
+        # lists that hold several times its rows: the nearest ones lie across the borders of lists.
+        floor = PROBED_PER_HIT * count * lists / max(admitted, 1.0)
+        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), ceil(floor), 1), max(lists, 1))
     return 0
