@@ -40,9 +40,7 @@ async def test_one_seed(agreement: Agreement, catalogue: DataSet) -> None:
 
 
 @STRATEGIES
-async def test_several_seeds_and_negatives(
-    agreement: Agreement, catalogue: DataSet, strategy: SeedStrategy
-) -> None:
+async def test_several_seeds_and_negatives(agreement: Agreement, catalogue: DataSet, strategy: SeedStrategy) -> None:
     ids = listed(catalogue)
     for start in range(0, 60, 6):
         seeds, negatives = tuple(ids[start : start + 3]), tuple(ids[start + 3 : start + 5])
