@@ -83,6 +83,11 @@ def make_backend(name: str, reference: Stores, postgres: Stores) -> Backend:
             raise ValueError(name)
 
 
+def exact_backend(stores: Stores) -> Backend:
+    """Exact searches of any stores: for what does not depend on an index."""
+    return Backend("exact", stores, Source.EXACT, Source.EXACT, 1.0)
+
+
 BACKENDS = ("reference", "exact", "hnsw", "ivfflat")
 
 

@@ -79,12 +79,17 @@ def make(
 ) -> DataSet:
     rng = np.random.default_rng(seed)
     chunks = 1 + rng.integers(max_chunks, size=count)
-    vectors = iter(clustered(int(chunks.sum()), dimension, seed + 1))
+    vectors = clustered(count, dimension, seed + 1)
+    # Chunks of an item are about the same thing.
+    nearby = 0.3 * clustered(max_chunks, dimension, seed + 3)
+    nearby[0] = 0.0
     ranks = rng.permutation(count) % 1000
     items = {}
     for number in range(count):
         item_id = f"item-{number:05d}"
-        own = tuple(Chunk(c, to_half(next(vectors), dimension, metric, "vector")) for c in range(chunks[number]))
+        own = tuple(
+            Chunk(c, to_half(vectors[number] + nearby[c], dimension, metric, "vector")) for c in range(chunks[number])
+        )
         items[item_id] = _item(item_id, number, own, int(ranks[number]), rng)
     # Near some row each: a query drawn from other clusters would be equally far from everything.
     near = rng.integers(count, size=60)

@@ -22,7 +22,7 @@ async def catalogue(loader: Loader) -> DataSet:
 @pytest.fixture(scope="session")
 async def chunked(loader: Loader) -> DataSet:
     """700 items of up to four chunks."""
-    return await loader(make("chunked", 700, dimension=32, max_chunks=4, seed=11))
+    return await loader(make("chunked", 700, dimension=32, resolutions=(16,), max_chunks=4, seed=11))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,9 @@ GRAPH_STEP_COST = 4.0
 """Cost of one row reached through the graph, in units of one row of a filtered exact scan; measured, see
 docs/architecture.md."""
 
+PROBED_PER_HIT = 4
+"""Admitted rows that the probed IVFFlat lists should hold for each row wanted."""
+
 SMALL_COLLECTION_ROWS = 1000
 """Below this an exact scan is as fast as any index and has recall 1."""
 
@@ -77,10 +80,12 @@ def choose(
             reason="INDEX_NOT_READY",
         )
     base = count if refined else default_ef_search
-    return Plan(source, _effort(source, params, selectivity, count, lists, base))
+    return Plan(source, _effort(source, params, rows * selectivity, selectivity, count, lists, base))
 
 
-def _effort(source: Source, params: SearchParams, selectivity: float, count: int, lists: int, base: int) -> int:
+def _effort(
+    source: Source, params: SearchParams, admitted: float, selectivity: float, count: int, lists: int, base: int
+) -> int:
     if source is Source.HNSW:
         # A scan with ef below the number of rows wanted would be cut off at ef; under a filter the first batch should
         # hold the wanted rows already, half as many again for those that the estimate misses.
@@ -94,6 +99,8 @@ def _effort(source: Source, params: SearchParams, selectivity: float, count: int
     if source is Source.IVFFLAT:
         if params.nprobe is not None:
             return min(params.nprobe, max(lists, 1))
-        # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists.
-        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), 1), max(lists, 1))
+        # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists. A long page needs
+        # lists that hold several times its rows: the nearest ones lie across the borders of lists.
+        floor = PROBED_PER_HIT * count * lists / max(admitted, 1.0)
+        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), ceil(floor), 1), max(lists, 1))
     return 0
