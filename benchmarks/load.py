@@ -188,7 +188,7 @@ def _work(pipe: Connection) -> None:
             return
         try:
             outcome: object = asyncio.run(_run_job(pipe, *job))
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, KeyboardInterrupt):
             return
         except Exception as error:
             outcome = LoadError(f"{type(error).__name__}: {error}")
