@@ -91,23 +91,27 @@ class ServerTime(NamedTuple):
 
     handler_ms: float
     outside_sql_ms: float
-    effort: int
 
 
 def probe(target: GrpcTarget, calls: int = 300) -> ServerTime | None:
     """Server time by the server's own clock, from one caller; None where the server does not send it."""
     handler, outside = [], []
-    effort = 0
     with grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS) as channel:
         search = channel.unary_unary(METHOD, response_deserializer=SearchReply.FromString)
         for number in range(calls):
             request = target.requests[number % target.query_count]
             reply, call = search.with_call(request, timeout=CALL_TIMEOUT_S)
-            effort = reply.info.effort
             total_us = dict(call.trailing_metadata() or ()).get(SERVER_TIME_KEY)
             if total_us is None:
                 return None
             sql_ms = sum(t.duration.ToMicroseconds() for t in reply.info.timings if t.stage == "search") / 1e3
             handler.append(int(total_us) / 1e3)
             outside.append(int(total_us) / 1e3 - sql_ms)
-    return ServerTime(float(np.median(handler)), float(np.median(outside)), effort)
+    return ServerTime(float(np.median(handler)), float(np.median(outside)))
+
+
+def effort_of(target: GrpcTarget) -> int:
+    """The ef_search or nprobe that the service uses for these requests; 0 where it compares every row."""
+    with grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS) as channel:
+        search = channel.unary_unary(METHOD, response_deserializer=SearchReply.FromString)
+        return int(search(target.requests[0], timeout=CALL_TIMEOUT_S).info.effort)
