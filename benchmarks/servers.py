@@ -35,7 +35,7 @@ def service(data_dir: Path, log: Path) -> Iterator[str]:
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    command = [str(Path(sys.executable).with_name("retrieval")), "serve", "--migrate", "--port", str(port)]
+    command = [sys.executable, "-m", "retrieval.cli.main", "serve", "--migrate", "--port", str(port)]
     environment = {**os.environ, "RETRIEVAL_DATA_DIR": str(data_dir)}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
