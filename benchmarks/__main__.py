@@ -36,7 +36,8 @@ def main() -> int:
             options.processes,
             options.out,
         ),
-        Console(),
+        # A pipe or a log file has no width of its own.
+        Console() if sys.stdout.isatty() else Console(width=120),
     )
     return 0 if all(bar.holds for bar in bars) else 1
 

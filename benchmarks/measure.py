@@ -109,6 +109,7 @@ class Bench:
         return rows
 
     def _try(self, searches: Sequence[Search], in_flight: int) -> list[Row]:
+        """A row for each search of the service; they run in turns."""
         targets = [self._service(search) for search in searches]
         results = interleave(self.generator, targets, in_flight, self.seconds)
         efforts = [self._effort(search) for search in searches]

@@ -28,10 +28,12 @@ def print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
     """A table with the recall beside every speed."""
     table = Table(title=title, title_justify="left")
     for name in ("engine", "source", "filter"):
-        table.add_column(name)
-    for name in ("ef / nprobe", "in flight", f"recall@{rows[0].k}" if rows else "recall", "QPS", "p50", "p95", "p99"):
-        table.add_column(name, justify="right")
-    for row in sorted(rows, key=lambda r: (r.in_flight, r.bucket_below is not None, r.source, r.engine, r.effort)):
+        table.add_column(name, no_wrap=True)
+    recall = f"recall@{rows[0].k}" if rows else "recall"
+    for name in ("ef / nprobe", "in flight", recall, "QPS", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    ordered = sorted(rows, key=lambda r: (r.in_flight, -(r.bucket_below or 1000), r.source, r.effort, r.engine))
+    for row, after in zip(ordered, [*ordered[1:], None], strict=True):
         source = f"{row.source} > {row.answered_by}" if row.source == "auto" else row.source
         table.add_row(
             row.engine,
@@ -41,8 +43,8 @@ def print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
             str(row.in_flight),
             "" if row.recall is None else f"{row.recall:.4f}",
             f"{row.qps:,.0f}",
-            *(f"{ms:.2f} ms" for ms in (row.p50_ms, row.p95_ms, row.p99_ms)),
-            end_section=row.engine == "retrieval",
+            *(f"{ms:.2f}" for ms in (row.p50_ms, row.p95_ms, row.p99_ms)),
+            end_section=after is not None and (after.in_flight, after.source) != (row.in_flight, row.source),
         )
     console.print(table)
 

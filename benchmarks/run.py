@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
+
 from benchmarks import datasets
 from benchmarks.bars import judge
 from benchmarks.database import active_version, connect, database_url
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from benchmarks.bars import Bar
     from benchmarks.datasets import Dataset
+
+BUSY_PERCENT = 15
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def run(options: Options, console: Console) -> list[Bar]:
         generator = stack.enter_context(LoadGenerator(options.processes))
         for dataset in chosen:
             console.rule(f"{dataset.name}: {dataset.rows:,} x {dataset.dim}")
+            if (busy := psutil.cpu_percent(1.0)) > BUSY_PERCENT:
+                console.print(f"[yellow]note[/] the machine is {busy:.0f} % busy with other work: speeds will be low")
             bars += _one(dataset, options, console, generator, data_dir, address, echo_address)
     return bars
 
