@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resolutions", type=_numbers, metavar="D,...", help="prefixes with an index of their own (by data set)")
     add("--sources", type=_words, default=",".join(EFFORTS), metavar="NAME,...", help="who answers")
     add("--in-flight", type=_numbers, default="1,8", metavar="N,...", help="requests in flight")
-    add("--seconds", type=float, default=3.0, help="time a measurement takes")
+    add("--seconds", type=float, default=2.0, help="time a measurement takes")
     add("--k", type=int, default=10, help="hits a search, at most 100")
     add("--processes", type=int, default=2, help="processes that make load")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")

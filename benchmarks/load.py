@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WARM_UP_CALLS = 20
+WARM_UP_S = 0.3
 MAX_CALLS_A_SLOT = 50_000
 READY_TIMEOUT_S = 120.0
 READY = "ready"
@@ -138,14 +139,17 @@ class LoadGenerator:
             if process.is_alive():
                 process.terminate()
 
-    def run(self, target: Target, in_flight: int, seconds: float) -> LoadResult:
+    def run(self, target: Target, in_flight: int, seconds: float, first_query: int = 0) -> LoadResult:
         """Keeps `in_flight` requests going for `seconds`. One request in flight takes one process.
 
         Raises: LoadError where a request fails.
         """
         workers = self._workers[:in_flight]
         for number, (_, pipe) in enumerate(workers):
-            pipe.send((target, range(number, in_flight, len(workers)), in_flight, seconds))
+            # Slots start apart, so that even a short run asks many different queries.
+            slots = range(number, in_flight, len(workers))
+            starts = [(first_query + slot * target.query_count // in_flight) % target.query_count for slot in slots]
+            pipe.send((target, starts, in_flight, seconds))
         # Every message of a run is taken even where one is an error, so that the next run starts clean.
         states = [_receive(pipe) for _, pipe in workers]
         failed = [state for state in states if isinstance(state, LoadError)]
@@ -165,11 +169,15 @@ class LoadGenerator:
 def interleave(
     generator: LoadGenerator, targets: Sequence[Target], in_flight: int, seconds: float, rounds: int = 3
 ) -> list[LoadResult]:
-    """Runs the targets in turns, so that whatever else the machine does falls on all of them alike."""
+    """Runs the targets in turns, so that whatever else the machine does falls on all of them alike.
+
+    Each round goes on with other queries.
+    """
     results = [LoadResult(in_flight) for _ in targets]
-    for _ in range(rounds):
+    for number in range(rounds):
         for target, result in zip(targets, results, strict=True):
-            result.add(generator.run(target, in_flight, seconds / rounds))
+            first_query = number * target.query_count // (rounds * in_flight)
+            result.add(generator.run(target, in_flight, seconds / rounds, first_query))
     return results
 
 
@@ -197,12 +205,10 @@ def _work(pipe: Connection) -> None:
 
 
 async def _run_job(
-    pipe: Connection, target: Target, slots: range, in_flight: int, seconds: float
+    pipe: Connection, target: Target, starts: list[int], in_flight: int, seconds: float
 ) -> tuple[LoadResult, float, float] | None:
     async with AsyncExitStack() as stack:
-        calls = [await stack.enter_async_context(target.connect()) for _ in slots]
-        # Slots start apart, so that even a short run asks many different queries.
-        starts = [slot * target.query_count // in_flight for slot in slots]
+        calls = [await stack.enter_async_context(target.connect()) for _ in starts]
         await asyncio.gather(*(_warm_up(call, target.query_count) for call in calls))
         pipe.send(READY)
         if not pipe.recv():
@@ -226,8 +232,11 @@ async def _run_job(
 
 
 async def _warm_up(call: Callable[[int], Awaitable[Any]], query_count: int) -> None:
+    stop = time.perf_counter() + WARM_UP_S
     for query in range(min(WARM_UP_CALLS, query_count)):
         await call(query)
+        if time.perf_counter() > stop:
+            return
 
 
 async def _loop(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from benchmarks.asyncpg_baseline import AsyncpgTarget, baseline_statement
 from benchmarks.load import LoadError, LoadGenerator, LoadResult, Target, interleave
 from benchmarks.rows import Row, figures
-from benchmarks.searches import GrpcTarget, Search, ServerTime, effort_of, probe
+from benchmarks.searches import GrpcTarget, Search, ServerTime, effort_of, found_by, probe
+from benchmarks.truth import recall
 from retrieval.domain.search import Source
 
 if TYPE_CHECKING:
@@ -118,17 +119,21 @@ class Bench:
     def _funnel(self, found: Measurement) -> tuple[Row, Row]:
         """The default stages, and the full dimension at the lowest ef_search that recalls as much; run in turns."""
         funnel = Search("hnsw", funnel=True)
-        wanted = self._try([funnel], 1)[0].recall or 0.0
+        wanted = self._recall(funnel)
         full = Search("hnsw", EQUAL_RECALL_EFFORTS[-1])
         for effort in EQUAL_RECALL_EFFORTS:
             full = Search("hnsw", effort)
-            if (self._try([full], 1)[0].recall or 0.0) >= wanted:
+            if self._recall(full) >= wanted:
                 break
         pairs = {in_flight: self._try([funnel, full], in_flight) for in_flight in self.in_flight}
         for rows in pairs.values():
             found.rows += rows
         first, second = pairs[min(pairs)]
         return first, second
+
+    def _recall(self, search: Search) -> float:
+        """Recall over every query once: to choose by, where the few replies of a timed run are too coarse."""
+        return recall(found_by(self._service(search)), self.dataset.answers(self.k), self.k)
 
     def _service(self, search: Search) -> GrpcTarget:
         return GrpcTarget(self.place.service, search.requests(self.dataset, self.place.collection, self.k))
@@ -148,13 +153,13 @@ class Bench:
         below = search.bucket_below
         allowed = None if below is None else frozenset(self.dataset.allowed(below).tolist())
         short = result.check(self.dataset.rows, self.k, allowed)
-        recall = result.recall(self.dataset.answers(self.k, below), self.k)
+        measured = result.recall(self.dataset.answers(self.k, below), self.k)
         return Row(
             engine,
             "funnel" if search.funnel else search.source,
             "asyncpg" if engine == "asyncpg" else "grpc.aio",
             **self._about(),
-            **figures(result, recall),
+            **figures(result, measured),
             effort=effort,
             bucket_below=below,
             short=short,

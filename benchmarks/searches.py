@@ -110,6 +110,13 @@ def probe(target: GrpcTarget, calls: int = 300) -> ServerTime | None:
     return ServerTime(float(np.median(handler)), float(np.median(outside)))
 
 
+def found_by(target: GrpcTarget) -> list[list[int]]:
+    """The ids that each query finds, every query once."""
+    with grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS) as channel:
+        search = channel.unary_unary(METHOD, response_deserializer=SearchReply.FromString)
+        return [target.read(search(request, timeout=CALL_TIMEOUT_S)).ids for request in target.requests]
+
+
 def effort_of(target: GrpcTarget) -> int:
     """The ef_search or nprobe that the service uses for these requests; 0 where it compares every row."""
     with grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS) as channel:
