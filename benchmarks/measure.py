@@ -95,7 +95,10 @@ class Bench:
 
     def _curve(self, source: str, in_flight: int) -> list[Row]:
         rows = []
+        lists = max(self.dataset.rows // 1000, 1)  # the service's default, see BuildIndexRequest.lists
         for effort in EFFORTS[source]:
+            if source == "ivfflat" and effort > lists:
+                break
             search = Search(source, effort)
             targets: list[Target] = [self._service(search), self._asyncpg(source, effort)]
             try:

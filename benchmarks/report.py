@@ -88,16 +88,18 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
     curves = [row for row in shown if row.recall is not None]
     if not curves:
         return
+    # At least two points of recall: on easy data, differences below that are noise.
+    lowest = min(0.98, *(row.recall for row in curves))
+    width = 1.0 - lowest
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure, axes = plt.subplots(
             1, len(levels), figsize=(5.4 * len(levels) + 0.6, 4.9), sharey=True, squeeze=False, layout="constrained"
         )
         for axis, level in zip(axes[0], levels, strict=True):
-            _panel(axis, [row for row in shown if row.in_flight == level])
+            _panel(axis, [row for row in shown if row.in_flight == level], width)
             axis.set_title(f"{level} request{'s' if level > 1 else ''} in flight", fontsize=11)
             axis.set_xlabel(f"recall@{rows[0].k}, of the replies that were timed")
-            lowest = min(row.recall for row in curves)
-            axis.set_xlim(lowest - 0.06 * (1.0 - lowest) - 0.002, 1.0 + 0.04 * (1.0 - lowest) + 0.002)
+            axis.set_xlim(lowest - 0.06 * width, 1.0 + 0.06 * width)
         axes[0][0].set_ylabel("queries a second (log scale)")
         first = rows[0]
         figure.suptitle(f"{first.dataset}: {first.n:,} vectors of {first.dim} dimensions", fontweight="bold")
@@ -108,8 +110,15 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
         plt.close(figure)
 
 
-def _panel(axis, rows: Sequence[Row]) -> None:
-    axis.set_yscale("log")
+def _panel(axis, rows: Sequence[Row], width: float) -> None:
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    axis.set_yscale("log", subs=(2, 5))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.yaxis.set_minor_formatter(
+        StrMethodFormatter("{x:,.0f}") if axis.get_subplotspec().is_first_col() else NullFormatter()
+    )
+    labelled: list[tuple[float, float]] = []
     axis.grid(visible=True, which="both", alpha=0.25, linewidth=0.6)
     for source, colour in COLOURS.items():
         for engine in ("asyncpg", "retrieval"):
@@ -131,6 +140,9 @@ def _panel(axis, rows: Sequence[Row]) -> None:
             )
             if own and len(points) > 1:
                 for r in points:
+                    if any(abs(r.recall - x) < 0.05 * width and 0.8 < r.qps / y < 1.25 for x, y in labelled):
+                        continue  # it would cover another one
+                    labelled.append((r.recall, r.qps))
                     axis.annotate(str(r.effort), (r.recall, r.qps), (5, 5), textcoords="offset points", fontsize=7.5)
     for echo in (r for r in rows if r.engine == "echo"):
         axis.axhline(echo.qps, color="0.35", linestyle="--", linewidth=1.2, label="empty RPC (echo server)")
