@@ -15,7 +15,7 @@ DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
 
 
 def main() -> int:
-    """Runs the benchmark; the exit code is 1 where a bar is missed."""
+    """Runs the benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
     options = _parser().parse_args()
     from benchmarks.run import Options, run
 
@@ -39,7 +39,7 @@ def main() -> int:
         # A pipe or a log file has no width of its own.
         Console() if sys.stdout.isatty() else Console(width=120),
     )
-    return 0 if all(bar.holds for bar in bars) else 1
+    return 0 if all(bar.holds for bar in bars if bar.binds) else 1
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -64,9 +64,10 @@ def print_indexes(console: Console, indexes: Sequence[IndexStats]) -> None:
 
 
 def print_bars(console: Console, bars: Sequence[Bar]) -> None:
-    """PASS or FAIL, the promise, and what was measured."""
+    """PASS or FAIL, the promise, and what was measured; yes or no where the bar was stated for other data."""
     for bar in bars:
-        verdict = "[bold green]PASS[/]" if bar.holds else "[bold red]FAIL[/]"
+        binding = "[bold green]PASS[/]" if bar.holds else "[bold red]FAIL[/]"
+        verdict = binding if bar.binds else f"[dim]{'yes ' if bar.holds else 'no  '}[/]"
         console.print(f"{verdict}  {bar.promise}: [bold]{bar.evidence}[/]", highlight=False, soft_wrap=True)
 
 
