@@ -27,6 +27,9 @@ FILTERS = (100, 10, 1)
 
 EQUAL_RECALL_EFFORTS = (10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
 
+SAME_RECALL = 0.001
+"""Recalls this close count as equal: one hit in a hundred queries."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -123,11 +126,14 @@ class Bench:
         """The default stages, and the full dimension at the lowest ef_search that recalls as much; run in turns."""
         funnel = Search("hnsw", funnel=True)
         wanted = self._recall(funnel)
-        full = Search("hnsw", EQUAL_RECALL_EFFORTS[-1])
+        recalls: dict[int, float] = {}
         for effort in EQUAL_RECALL_EFFORTS:
-            full = Search("hnsw", effort)
-            if self._recall(full) >= wanted:
+            recalls[effort] = self._recall(Search("hnsw", effort))
+            if recalls[effort] >= wanted - SAME_RECALL:
                 break
+        # Where the graph cannot recall as much, not its slowest setting is judged but the first that does its best.
+        enough = min(wanted, max(recalls.values())) - SAME_RECALL
+        full = Search("hnsw", next(effort for effort, reached in recalls.items() if reached >= enough))
         pairs = {in_flight: self._try([funnel, full], in_flight) for in_flight in self.in_flight}
         for rows in pairs.values():
             found.rows += rows

@@ -112,13 +112,11 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _panel(axis, rows: Sequence[Row], width: float) -> None:
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import StrMethodFormatter
 
     axis.set_yscale("log", subs=(2, 5))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.yaxis.set_minor_formatter(
-        StrMethodFormatter("{x:,.0f}") if axis.get_subplotspec().is_first_col() else NullFormatter()
-    )
+    axis.yaxis.set_minor_formatter(StrMethodFormatter("{x:,.0f}"))
     labelled: list[tuple[float, float]] = []
     axis.grid(visible=True, which="both", alpha=0.25, linewidth=0.6)
     for source, colour in COLOURS.items():
