@@ -1,0 +1,1 @@
+"""Benchmarks of the service: `python -m benchmarks run` from the root of the repository."""

@@ -1,0 +1,73 @@
+"""The command line: `python -m benchmarks run`, see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.datasets import RECIPES
+from benchmarks.measure import EFFORTS
+
+DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
+
+
+def main() -> int:
+    """Runs the benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
+    options = _parser().parse_args()
+    from benchmarks.run import Options, run
+
+    unknown = set(options.dataset) - set(RECIPES) | set(options.sources) - set(EFFORTS)
+    if unknown:
+        sys.exit(
+            f"unknown: {', '.join(sorted(unknown))}; data sets: {', '.join(RECIPES)}; sources: {', '.join(EFFORTS)}"
+        )
+    bars = run(
+        Options(
+            options.dataset,
+            options.rows,
+            options.resolutions,
+            options.sources,
+            options.in_flight,
+            options.seconds,
+            options.k,
+            options.processes,
+            options.out,
+        ),
+        # A pipe or a log file has no width of its own.
+        Console() if sys.stdout.isatty() else Console(width=120),
+    )
+    return 0 if all(bar.holds for bar in bars if bar.binds) else 1
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",") if number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks of the service.")
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser(
+        "run", help="measure recall and speed", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = run.add_argument
+    add("--dataset", type=_words, default=DEFAULT_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
+    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--resolutions", type=_numbers, metavar="D,...", help="prefixes with an index of their own (by data set)")
+    add("--sources", type=_words, default=",".join(EFFORTS), metavar="NAME,...", help="who answers")
+    add("--in-flight", type=_numbers, default="1,8", metavar="N,...", help="requests in flight")
+    add("--seconds", type=float, default=2.0, help="time a measurement takes")
+    add("--k", type=int, default=10, help="hits a search, at most 100")
+    add("--processes", type=int, default=2, help="processes that make load")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
