@@ -24,6 +24,9 @@ docs/architecture.md."""
 PROBED_PER_HIT = 4
 """Admitted rows that the probed IVFFlat lists should hold for each row wanted."""
 
+MIN_PROBES = 4
+"""Where lists are few, the border between them cuts through any neighbourhood."""
+
 SMALL_COLLECTION_ROWS = 1000
 """Below this an exact scan is as fast as any index and has recall 1."""
 
@@ -101,6 +104,6 @@ def _effort(
             return min(params.nprobe, max(lists, 1))
         # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists. A long page needs
         # lists that hold several times its rows: the nearest ones lie across the borders of lists.
-        floor = PROBED_PER_HIT * count * lists / max(admitted, 1.0)
-        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), ceil(floor), 1), max(lists, 1))
+        enough = ceil(PROBED_PER_HIT * count * lists / max(admitted, 1.0))
+        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), enough, MIN_PROBES), max(lists, 1))
     return 0

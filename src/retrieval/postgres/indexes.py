@@ -40,7 +40,8 @@ IVFFLAT_MIN_ROWS = 1000
 """Fewer rows make poor lists (pgvector README, "IVFFlat": create the index after the table has some data)."""
 
 PRESETS = ((1024, 32, 200), (256, 16, 100), (0, 8, 50))
-"""(smallest dimension, m, ef_construction): long vectors repay a denser graph, short prefixes are re-ranked anyway."""
+"""(smallest dimension, m, ef_construction): long vectors repay a denser graph, short prefixes are ranked again anyway.
+The full dimension has nothing after it and gets the middle one at least."""
 
 BUILTIN_INDEXED = {"owner_id": ("btree", "owner_id"), "tags": ("gin", "tags"), "created_at": ("btree", "created_at")}
 _BUILD_LOCK = 0x7265_7472_6965_7602  # "retriev", 2: one build at a time, whichever process runs it
@@ -54,9 +55,10 @@ def default_lists(rows: int) -> int:
     return max(1, rows // 1000 if rows <= 1_000_000 else ceil(sqrt(rows)))
 
 
-def preset(dimension: int) -> tuple[int, int]:
-    """(m, ef_construction) for a dimension."""
-    return next((m, ef) for smallest, m, ef in PRESETS if dimension >= smallest)
+def preset(dimension: int, version: EmbeddingVersion) -> tuple[int, int]:
+    """(m, ef_construction) for the index of a version on `dimension` components."""
+    counted = dimension if dimension < version.dimension else max(dimension, PRESETS[1][0])
+    return next((m, ef) for smallest, m, ef in PRESETS if counted >= smallest)
 
 
 class PostgresIndexBuilder:
@@ -196,7 +198,7 @@ def _wanted(
     wanted: list[tuple[str, int, str, int, str, int, int, int]] = []
 
     def graph(dimension: int) -> tuple[int, int]:
-        m, ef = preset(dimension)
+        m, ef = preset(dimension, version)
         m = spec.m or m
         return m, max(spec.ef_construction or ef, 2 * m)
 
