@@ -30,12 +30,35 @@ class Upsert:
     embedding_version: int = 0
 
 
-async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
-    """Check all items against the collection, then write all or none."""
+@dataclass(frozen=True, slots=True)
+class PreparedUpsert:
+    """Items checked against the collection they go to."""
+
+    collection: Collection
+    version: EmbeddingVersion
+    items: list[Item]
+    request_id: str
+    fingerprint: bytes
+
+
+async def prepare_upsert(stores: Stores, request: Upsert) -> PreparedUpsert:
+    """Check all items; a stream does this for one batch while the one before is written."""
     collection = await stores.collections.get(request.collection)
     version = pick_version(collection, request.embedding_version)
     items = request.read(collection, version)
-    return await stores.items.upsert(collection, version, items, request.request_id, request.fingerprint)
+    return PreparedUpsert(collection, version, items, request.request_id, request.fingerprint)
+
+
+async def write_upsert(stores: Stores, upsert: PreparedUpsert) -> WriteReceipt:
+    """Write all items or none."""
+    return await stores.items.upsert(
+        upsert.collection, upsert.version, upsert.items, upsert.request_id, upsert.fingerprint
+    )
+
+
+async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
+    """Check all items against the collection, then write all or none."""
+    return await write_upsert(stores, await prepare_upsert(stores, request))
 
 
 async def delete_items(stores: Stores, collection_name: str, item_ids: Sequence[str], request_id: str) -> WriteReceipt:

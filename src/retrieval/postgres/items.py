@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from datetime import UTC, datetime
+import time
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -12,49 +13,19 @@ from retrieval.application.ports import WriteReceipt
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
 from retrieval.domain.search import Predicate
+from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, encode_items
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_predicate
 from retrieval.postgres.sql_files import fill, queries
-from retrieval.postgres.times import to_micros, to_moment
+from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from retrieval.domain.model import AttributeValue, Collection, EmbeddingVersion, Viewer
     from retrieval.postgres.database import Database
 
-ITEM_COLUMNS = [
-    "collection_id",
-    "item_id",
-    "owner_id",
-    "visibility",
-    "audience",
-    "status",
-    "rating_value",
-    "rating_count",
-    "tags",
-    "text",
-    "attributes",
-    "payload",
-    "created_at",
-    "updated_at",
-]
-EMBEDDING_COLUMNS = [
-    "version_id",
-    "item_id",
-    "chunk_index",
-    "embedding",
-    "owner_id",
-    "visibility",
-    "audience",
-    "status",
-    "rating_value",
-    "rating_count",
-    "tags",
-    "attributes",
-    "created_at",
-]
 WRITE_ATTEMPTS = 5
 
 
@@ -79,60 +50,17 @@ class PostgresItems:
 
         async def write(connection: Any) -> int:
             sql = queries("items")
-            known = {r[0]: r[1] for r in await connection.fetch(sql["remove_items"], collection.collection_id, ids)}
+            removed = await connection.fetch(sql["remove_items"], collection.collection_id, ids)
+            known = {r["item_id"]: to_micros(r["created_at"]) for r in removed}
             others = [v.version_id for v in collection.versions if v.version_id != version.version_id]
             if known:
                 await connection.execute(sql["remove_embeddings"], [version.version_id], list(known))
-            now = datetime.now(UTC)
-            created = [known.get(i.item_id, now) if i.created_at is None else to_moment(i.created_at) for i in ordered]
-            attributes = [_attributes_json(i.attributes) for i in ordered]
-            await connection.copy_records_to_table(
-                "items",
-                schema_name="retrieval",
-                columns=ITEM_COLUMNS,
-                records=[
-                    (
-                        collection.collection_id,
-                        i.item_id,
-                        i.owner_id,
-                        i.visibility.value,
-                        i.audience,
-                        i.status.value,
-                        i.rating_value,
-                        i.rating_count,
-                        i.tags,
-                        i.text,
-                        a,
-                        i.payload_json,
-                        c,
-                        now,
-                    )
-                    for i, a, c in zip(ordered, attributes, created, strict=True)
-                ],
-            )
-            rows = [
-                (
-                    version.version_id,
-                    i.item_id,
-                    chunk.chunk_index,
-                    chunk.vector,
-                    i.owner_id,
-                    i.visibility.value,
-                    i.audience,
-                    i.status.value,
-                    i.rating_value,
-                    i.rating_count,
-                    i.tags,
-                    a,
-                    c,
-                )
-                for i, a, c in zip(ordered, attributes, created, strict=True)
-                for chunk in i.chunks
-            ]
-            if rows:
-                await connection.copy_records_to_table(
-                    partition(version.version_id), schema_name="retrieval", columns=EMBEDDING_COLUMNS, records=rows
-                )
+            now = time.time_ns() // 1000
+            created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
+            item_rows, chunk_rows = encode_items(collection.collection_id, version.version_id, ordered, created, now)
+            await _copy(connection, "items", ITEM_COLUMNS, item_rows)
+            if chunk_rows:
+                await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, chunk_rows)
             if known and others:
                 await connection.execute(sql["spread_columns"], collection.collection_id, list(known), others)
             chunks = max((len(i.chunks) for i in ordered), default=1)
@@ -270,8 +198,10 @@ class PostgresItems:
         read_token(token)
 
 
-def _attributes_json(attributes: Mapping[str, AttributeValue]) -> str:
-    return json.dumps(attributes, separators=(",", ":"), ensure_ascii=False) if attributes else "{}"
+async def _copy(connection: Any, table: str, columns: Sequence[str], rows: bytes) -> None:
+    await connection.copy_to_table(
+        table, schema_name="retrieval", columns=columns, format="binary", source=io.BytesIO(rows)
+    )
 
 
 def _item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> Item:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from retrieval.application.ingest import ListItems, Upsert, delete_items, get_items, list_items, upsert_items
+from retrieval.application.ingest import (
+    ListItems,
+    PreparedUpsert,
+    Upsert,
+    delete_items,
+    get_items,
+    list_items,
+    prepare_upsert,
+    upsert_items,
+    write_upsert,
+)
 from retrieval.application.limits import MAX_BATCH_ITEMS
-from retrieval.application.search import pick_version
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.search import NO_FILTER, View
 from retrieval.transport import enums
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
     import grpc
 
     from retrieval.application.service import Service
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.model import Item, Viewer
     from retrieval.v1 import common_pb2 as common_pb
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -55,14 +64,14 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamUpsertItemsRequest], context: Context
     ) -> None:
         """Write batch after batch; while one is written the next ones are decoded and checked."""
-        ahead: asyncio.Queue[Upsert | Exception | None] = asyncio.Queue(READ_AHEAD)
+        ahead: asyncio.Queue[PreparedUpsert | Exception | None] = asyncio.Queue(READ_AHEAD)
         reading = asyncio.create_task(self._read_ahead(request_iterator, ahead))
         try:
             number = 0
             while (batch := await ahead.get()) is not None:
                 if isinstance(batch, Exception):
                     raise batch
-                receipt = await upsert_items(self._stores, batch)
+                receipt = await write_upsert(self._stores, batch)
                 await context.write(
                     pb.StreamUpsertItemsResponse(
                         batch_index=number, upserted_count=receipt.count, consistency_token=receipt.token
@@ -125,7 +134,9 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
             write_item(item, types, into.items.add())
 
     async def _read_ahead(
-        self, requests: AsyncIterator[pb.StreamUpsertItemsRequest], ahead: asyncio.Queue[Upsert | Exception | None]
+        self,
+        requests: AsyncIterator[pb.StreamUpsertItemsRequest],
+        ahead: asyncio.Queue[PreparedUpsert | Exception | None],
     ) -> None:
         """Put checked batches into the queue, then None; or the first error, after which nothing is read."""
         try:
@@ -136,37 +147,18 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         except Exception as error:
             await ahead.put(error)
 
-    async def _read_batch(self, request: pb.UpsertItemsRequest) -> Upsert:
+    async def _read_batch(self, request: pb.UpsertItemsRequest) -> PreparedUpsert:
         try:
-            upsert = _read_upsert(request)
-            collection = await self._stores.collections.get(upsert.collection)
-            upsert.read(collection, pick_version(collection, upsert.embedding_version))
+            return await prepare_upsert(self._stores, _read_upsert(request))
         except InvalidArgumentError as error:
             raise error.under("batch") from error
-        return upsert
-
-
-@dataclass(slots=True)
-class _Reading:
-    """Reads the items of a batch once per version and set of attributes, however often it is asked to."""
-
-    messages: Sequence[common_pb.Item]
-    items: list[Item] | None = None
-    checked_against: object = None
-
-    def __call__(self, collection: Collection, version: EmbeddingVersion) -> list[Item]:
-        against = (version.version_id, collection.attributes)
-        if self.items is None or self.checked_against != against:
-            self.items = read_items(self.messages, collection, version)
-            self.checked_against = against
-        return self.items
 
 
 def _read_upsert(request: pb.UpsertItemsRequest) -> Upsert:
     request_id = _request_id(request.request_id)
     return Upsert(
         read_collection_name(request.collection),
-        _Reading(request.items),
+        partial(read_items, request.items),
         request_id,
         _fingerprint(request) if request_id else b"",
         version_number(request.embedding_version),
