@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from retrieval.bootstrap import migrating, serving
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.welcome import print_welcome
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(
             level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
         )
-        return asyncio.run(_COMMANDS[options.command](settings, options))
+        return uvloop.run(_COMMANDS[options.command](settings, options))
     except SettingsError as error:
         return _fail(str(error), 2)
     except RetrievalError as error:
