@@ -78,7 +78,7 @@ types: $(VENV)/.dev ## Check the types
 	@$(BIN)/mypy examples/movies/convert.py
 
 bench: $(VENV)/.bench ## Measure recall, throughput and latency
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks run $(ARGS)
 
 clean: ## Remove the environment, caches and build products; the data in .data/ stay
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/.cache
