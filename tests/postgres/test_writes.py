@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import asyncpg
 import numpy as np
 import pytest
 
@@ -16,8 +17,6 @@ from retrieval.postgres.tokens import make_token, read_token
 from tests.catalogue import load, make
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
@@ -43,7 +42,7 @@ async def read(stores: Stores, collection: Collection, *ids: str) -> dict[str, I
 async def test_a_batch_with_a_bad_vector_leaves_nothing(stores: Stores, collection: Collection) -> None:
     bad = Item("b", (Chunk(0, np.ones(5, dtype=np.float16)),))
     known = replace(item("item-00001"), text="changed")
-    with pytest.raises(RetrievalError):
+    with pytest.raises((RetrievalError, asyncpg.CheckViolationError)):
         await stores.items.upsert(collection, collection.active, [item("a"), known, bad, item("c")], "req", b"f")
     assert await read(stores, collection, "a", "b", "c") == {}
     assert (await read(stores, collection, "item-00001"))["item-00001"].text == "item number 1"
@@ -111,12 +110,12 @@ async def test_concurrent_upserts_and_deletes_leave_no_half_item(stores: Stores,
     ids = [f"fought-{n}" for n in range(10)]
 
     async def writer(number: int) -> None:
-        for _ in range(6):
+        for _ in range(20):
             mine = [item(i, float(number + 1)) for i in ids]
             await stores.items.upsert(collection, collection.active, mine, "", b"")
 
     async def remover() -> None:
-        for _ in range(12):
+        for _ in range(40):
             await stores.items.delete(collection, ids, "", b"")
 
     await asyncio.gather(*(writer(n) for n in range(3)), *(remover() for _ in range(3)))
@@ -253,7 +252,7 @@ async def test_every_write_is_logged(postgres: Stores, name: str, connection: as
     await postgres.items.upsert(collection, collection.active, [item("b"), item("a")], "r", b"f")
     receipt = await postgres.items.delete(collection, ["b", "nowhere"], "", b"")
     bad = Item("z", (Chunk(0, np.ones(5, dtype=np.float16)),))
-    with pytest.raises(RetrievalError):
+    with pytest.raises((RetrievalError, asyncpg.CheckViolationError)):
         await postgres.items.upsert(collection, collection.active, [bad], "", b"")
     rows = await connection.fetch(
         "SELECT transaction_id::text AS id, item_ids FROM retrieval.change_log WHERE collection_id = $1 "
@@ -264,3 +263,32 @@ async def test_every_write_is_logged(postgres: Stores, name: str, connection: as
     assert make_token(rows[-1]["id"]) == receipt.token
     await asyncio.sleep(0.05)
     assert len(heard) >= 2
+
+
+async def test_a_delete_that_waits_for_a_replacement_spares_its_embeddings(
+    postgres: Stores, name: str, connection: asyncpg.Connection
+) -> None:
+    """Another writer replaces the item while the delete waits for the row: it keeps all of the new item, or nothing."""
+    collection = await load(postgres, make(name, 2, dimension=4))
+    key = collection.collection_id, "item-00001"
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("DELETE FROM retrieval.items WHERE collection_id = $1 AND item_id = $2", *key)
+    deletion = asyncio.create_task(postgres.items.delete(collection, [key[1]], "", b""))
+    while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.01)
+    await connection.execute(
+        "INSERT INTO retrieval.items (collection_id, item_id, visibility, status, created_at, updated_at) "
+        "VALUES ($1, $2, 'public', 'approved', now(), now())",
+        *key,
+    )
+    await connection.execute(
+        "UPDATE retrieval.embeddings SET rating_count = 7 WHERE version_id = $1 AND item_id = $2",
+        collection.active.version_id,
+        key[1],
+    )
+    await transaction.commit()
+    await deletion
+    found = await read(postgres, collection, key[1])
+    vectors = await postgres.index.vectors(collection.active, [key[1]], EVERYTHING)
+    assert set(found) == set(vectors) == {key[1]}
