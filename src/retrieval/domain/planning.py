@@ -101,6 +101,6 @@ def _effort(
             return min(params.nprobe, max(lists, 1))
         # pgvector README, "IVFFlat": start with sqrt(lists) probes; rarer matches need more lists. A long page needs
         # lists that hold several times its rows: the nearest ones lie across the borders of lists.
-        floor = PROBED_PER_HIT * count * lists / max(admitted, 1.0)
-        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), ceil(floor), 1), max(lists, 1))
+        enough = ceil(PROBED_PER_HIT * count * lists / max(admitted, 1.0))
+        return min(max(ceil(sqrt(lists) / sqrt(selectivity)), enough, 1), max(lists, 1))
     return 0
