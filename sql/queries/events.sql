@@ -23,7 +23,7 @@ ON CONFLICT DO NOTHING
 SELECT user_id, item_id, event_type, occurred_at, event_id, value, dwell_ms
 FROM retrieval.events
 WHERE collection_id = $1 AND user_id = $2
-ORDER BY occurred_at DESC
+ORDER BY occurred_at DESC, item_id DESC, event_id DESC
 LIMIT $3
 
 -- name: seen
@@ -32,7 +32,7 @@ SELECT item_id
 FROM retrieval.events
 WHERE collection_id = $1 AND user_id = $2
 GROUP BY item_id
-ORDER BY max(occurred_at) DESC
+ORDER BY max(occurred_at) DESC, item_id DESC
 LIMIT $3
 
 -- name: owners_of

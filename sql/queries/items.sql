@@ -1,3 +1,11 @@
+-- name: write_together
+-- Writers of a collection share this lock; one that collided with another takes it alone, so that it cannot collide
+-- again. The two-key form is a space of its own.
+SELECT pg_advisory_xact_lock_shared(1, $1::bigint::integer)
+
+-- name: write_alone
+SELECT pg_advisory_xact_lock(1, $1::bigint::integer)
+
 -- name: claim_request
 -- Waits for a concurrent request of the same id; no row means that it was applied before.
 INSERT INTO retrieval.requests (collection_id, request_id, fingerprint, affected) VALUES ($1, $2, $3, 0)

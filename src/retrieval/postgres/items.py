@@ -80,9 +80,11 @@ class PostgresItems:
         ids = sorted(item_ids)
 
         async def write(connection: Any) -> int:
-            removed = await connection.fetch(queries("items")["remove_items"], collection.collection_id, ids)
+            rows = await connection.fetch(queries("items")["remove_items"], collection.collection_id, ids)
+            # Not `ids`: an item that another writer replaced meanwhile stays, and so do its embeddings.
+            removed = [r[0] for r in rows]
             versions = [v.version_id for v in collection.versions]
-            await connection.execute(queries("items")["remove_embeddings"], versions, ids)
+            await connection.execute(queries("items")["remove_embeddings"], versions, removed)
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)
@@ -91,19 +93,27 @@ class PostgresItems:
         self, collection: Collection, ids: Sequence[str], request_id: str, fingerprint: bytes, write: Any
     ) -> WriteReceipt:
         """Run `write` in a transaction with request receipt and change log."""
-        for _ in range(WRITE_ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             try:
-                return await self._attempt(collection, ids, request_id, fingerprint, write)
+                return await self._attempt(collection, ids, request_id, fingerprint, write, alone=attempt > 0)
             except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
-                # Another writer put the same new item in between: now it is there to be replaced.
+                # Another writer put the same item in between. Writers that collided go on alone, one after the other.
                 continue
         raise UnavailableError("other writers keep changing the same items; try again", reason="WRITE_CONFLICT")
 
     async def _attempt(
-        self, collection: Collection, ids: Sequence[str], request_id: str, fingerprint: bytes, write: Any
+        self,
+        collection: Collection,
+        ids: Sequence[str],
+        request_id: str,
+        fingerprint: bytes,
+        write: Any,
+        *,
+        alone: bool,
     ) -> WriteReceipt:
         sql = queries("items")
         async with self._database.transaction() as connection:
+            await connection.execute(sql["write_alone" if alone else "write_together"], collection.collection_id)
             if request_id:
                 claimed = await connection.fetchval(
                     sql["claim_request"], collection.collection_id, request_id, fingerprint

@@ -1,0 +1,300 @@
+-- The schema after all migrations; `make schema` writes this file and a test compares it. Do not edit.
+
+CREATE SCHEMA retrieval;
+
+CREATE TABLE retrieval.bandit_arms (
+    collection_id bigint NOT NULL,
+    context_hash text NOT NULL COLLATE pg_catalog."C",
+    strategy text NOT NULL COLLATE pg_catalog."C",
+    alpha double precision DEFAULT 1 NOT NULL,
+    beta double precision DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT bandit_arms_alpha_check CHECK ((alpha > (0)::double precision)),
+    CONSTRAINT bandit_arms_beta_check CHECK ((beta > (0)::double precision))
+);
+
+CREATE TABLE retrieval.change_log (
+    "position" bigint NOT NULL,
+    transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    collection_id bigint NOT NULL,
+    item_ids text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE retrieval.change_log ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.change_log_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE retrieval.collections (
+    collection_id bigint NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    visibility_mode text NOT NULL,
+    popular_min_rating_value double precision NOT NULL,
+    popular_min_rating_count bigint NOT NULL,
+    rating_scale_max double precision NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT collections_metric_check CHECK ((metric = ANY (ARRAY['cosine'::text, 'inner_product'::text, 'l2'::text]))),
+    CONSTRAINT collections_rating_scale_max_check CHECK ((rating_scale_max > (0)::double precision)),
+    CONSTRAINT collections_visibility_mode_check CHECK ((visibility_mode = ANY (ARRAY['public_by_default'::text, 'private_by_default'::text])))
+);
+
+ALTER TABLE retrieval.collections ALTER COLUMN collection_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.collections_collection_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE retrieval.embedding_versions (
+    version_id bigint NOT NULL,
+    collection_id bigint NOT NULL,
+    version integer NOT NULL,
+    model text NOT NULL,
+    dimension integer NOT NULL,
+    resolutions integer[] DEFAULT '{}'::integer[] NOT NULL,
+    state text NOT NULL,
+    max_chunks integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    activated_at timestamp with time zone,
+    CONSTRAINT embedding_versions_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
+    CONSTRAINT embedding_versions_state_check CHECK ((state = ANY (ARRAY['building'::text, 'active'::text, 'retired'::text])))
+);
+
+ALTER TABLE retrieval.embedding_versions ALTER COLUMN version_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.embedding_versions_version_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE retrieval.embeddings (
+    version_id bigint NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    chunk_index smallint NOT NULL,
+    embedding public.halfvec NOT NULL,
+    owner_id text NOT NULL,
+    visibility text NOT NULL,
+    audience text[] NOT NULL,
+    status text NOT NULL,
+    listed boolean GENERATED ALWAYS AS (((visibility = 'public'::text) AND (status = 'approved'::text))) STORED NOT NULL,
+    rating_value double precision,
+    rating_count bigint NOT NULL,
+    tags text[] NOT NULL,
+    attributes jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL
+)
+PARTITION BY LIST (version_id);
+
+CREATE TABLE retrieval.events (
+    collection_id bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    occurred_at timestamp with time zone NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    event_type text NOT NULL,
+    value double precision,
+    dwell_ms bigint,
+    "position" integer,
+    predicted_score double precision,
+    algorithm text DEFAULT ''::text NOT NULL,
+    device text DEFAULT ''::text NOT NULL,
+    context jsonb,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (occurred_at);
+
+CREATE TABLE retrieval.index_builds (
+    name text NOT NULL,
+    version_id bigint NOT NULL,
+    kind text NOT NULL,
+    dimension integer DEFAULT 0 NOT NULL,
+    attribute text DEFAULT ''::text NOT NULL,
+    m integer DEFAULT 0 NOT NULL,
+    ef_construction integer DEFAULT 0 NOT NULL,
+    lists integer DEFAULT 0 NOT NULL,
+    state text NOT NULL,
+    rebuild boolean DEFAULT false NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    build_ms bigint DEFAULT 0 NOT NULL,
+    queued_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT index_builds_kind_check CHECK ((kind = ANY (ARRAY['hnsw'::text, 'ivfflat'::text, 'popular_hnsw'::text, 'attribute'::text]))),
+    CONSTRAINT index_builds_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'building'::text, 'ready'::text, 'failed'::text])))
+);
+
+CREATE TABLE retrieval.items (
+    collection_id bigint NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    owner_id text DEFAULT ''::text NOT NULL,
+    visibility text NOT NULL,
+    audience text[] DEFAULT '{}'::text[] NOT NULL,
+    status text NOT NULL,
+    listed boolean GENERATED ALWAYS AS (((visibility = 'public'::text) AND (status = 'approved'::text))) STORED NOT NULL,
+    rating_value double precision,
+    rating_count bigint DEFAULT 0 NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    text text DEFAULT ''::text NOT NULL,
+    text_search tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, text)) STORED NOT NULL,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    payload jsonb,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'pending'::text, 'rejected'::text, 'flagged'::text]))),
+    CONSTRAINT items_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'groups'::text, 'private'::text])))
+);
+
+CREATE TABLE retrieval.migrations (
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE retrieval.model_versions (
+    model_version_id bigint NOT NULL,
+    collection_id bigint NOT NULL,
+    model_type text NOT NULL,
+    version text NOT NULL,
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    active boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE retrieval.model_versions ALTER COLUMN model_version_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.model_versions_model_version_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE retrieval.relationships (
+    collection_id bigint NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    related_item_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    weight real DEFAULT 1 NOT NULL,
+    confidence real DEFAULT 1 NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT relationships_check CHECK ((item_id <> related_item_id))
+);
+
+CREATE TABLE retrieval.requests (
+    collection_id bigint NOT NULL,
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    fingerprint bytea NOT NULL,
+    affected integer NOT NULL,
+    transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE retrieval.training_pairs (
+    collection_id bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    interaction_at timestamp with time zone NOT NULL,
+    model_version text DEFAULT ''::text NOT NULL,
+    label boolean NOT NULL,
+    event_type text DEFAULT ''::text NOT NULL,
+    user_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
+    item_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE retrieval.user_profiles (
+    version_id bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    interest smallint NOT NULL,
+    embedding public.halfvec NOT NULL,
+    weight real NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY retrieval.bandit_arms
+    ADD CONSTRAINT bandit_arms_pkey PRIMARY KEY (collection_id, context_hash, strategy);
+
+ALTER TABLE ONLY retrieval.change_log
+    ADD CONSTRAINT change_log_pkey PRIMARY KEY ("position");
+
+ALTER TABLE ONLY retrieval.collections
+    ADD CONSTRAINT collections_name_key UNIQUE (name);
+
+ALTER TABLE ONLY retrieval.collections
+    ADD CONSTRAINT collections_pkey PRIMARY KEY (collection_id);
+
+ALTER TABLE ONLY retrieval.embedding_versions
+    ADD CONSTRAINT embedding_versions_collection_id_version_key UNIQUE (collection_id, version);
+
+ALTER TABLE ONLY retrieval.embedding_versions
+    ADD CONSTRAINT embedding_versions_pkey PRIMARY KEY (version_id);
+
+ALTER TABLE ONLY retrieval.embeddings
+    ADD CONSTRAINT embeddings_pkey PRIMARY KEY (version_id, item_id, chunk_index);
+
+ALTER TABLE ONLY retrieval.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (collection_id, user_id, occurred_at, item_id, event_id);
+
+ALTER TABLE ONLY retrieval.index_builds
+    ADD CONSTRAINT index_builds_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY retrieval.items
+    ADD CONSTRAINT items_pkey PRIMARY KEY (collection_id, item_id);
+
+ALTER TABLE ONLY retrieval.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY retrieval.model_versions
+    ADD CONSTRAINT model_versions_collection_id_model_type_version_key UNIQUE (collection_id, model_type, version);
+
+ALTER TABLE ONLY retrieval.model_versions
+    ADD CONSTRAINT model_versions_pkey PRIMARY KEY (model_version_id);
+
+ALTER TABLE ONLY retrieval.relationships
+    ADD CONSTRAINT relationships_pkey PRIMARY KEY (collection_id, item_id, kind, related_item_id);
+
+ALTER TABLE ONLY retrieval.requests
+    ADD CONSTRAINT requests_pkey PRIMARY KEY (collection_id, request_id);
+
+ALTER TABLE ONLY retrieval.training_pairs
+    ADD CONSTRAINT training_pairs_pkey PRIMARY KEY (collection_id, user_id, item_id, interaction_at, model_version);
+
+ALTER TABLE ONLY retrieval.user_profiles
+    ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (version_id, user_id, interest);
+
+CREATE INDEX change_log_by_transaction ON retrieval.change_log USING btree (transaction_id, "position");
+
+CREATE UNIQUE INDEX embedding_versions_one_active ON retrieval.embedding_versions USING btree (collection_id) WHERE (state = 'active'::text);
+
+CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, rating_count DESC, rating_value DESC NULLS LAST, item_id);
+
+CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
+
+CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
+
+ALTER TABLE ONLY retrieval.bandit_arms
+    ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.embedding_versions
+    ADD CONSTRAINT embedding_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.index_builds
+    ADD CONSTRAINT index_builds_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.model_versions
+    ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.user_profiles
+    ADD CONSTRAINT user_profiles_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;

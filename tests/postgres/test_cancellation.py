@@ -1,0 +1,154 @@
+"""A search that nobody waits for any more leaves the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from retrieval.application.similar_items import SimilarItems
+from retrieval.config import Settings
+from retrieval.domain.errors import DeadlineExceededError, UnavailableError
+from retrieval.domain.model import Viewer
+from retrieval.domain.search import SearchOptions
+from retrieval.postgres.adapter import PostgresAdapter
+from retrieval.postgres.names import partition
+from tests.backends import exact_backend
+from tests.catalogue import load, make
+from tests.postgres.conftest import scratch_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from retrieval.application.ports import Stores
+    from retrieval.domain.model import Collection
+
+REQUEST = ("item-00001",)
+EVERYTHING = SearchOptions(viewer=Viewer(unrestricted=True))
+
+
+@pytest.fixture
+async def collection(postgres: Stores, name: str) -> Collection:
+    return await load(postgres, make(name, 20, dimension=4))
+
+
+@pytest.fixture
+async def blocked(collection: Collection, postgres: Stores, connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Every statement on the collection's vectors has to wait."""
+    # What the planner keeps is read before, so that the search itself is what waits.
+    await exact_backend(postgres).search(SimilarItems(collection.name, REQUEST, options=EVERYTHING))
+    transaction = connection.transaction()
+    await transaction.start()
+    table = partition(collection.active.version_id)
+    await connection.execute(f"LOCK TABLE retrieval.{table} IN ACCESS EXCLUSIVE MODE")
+    yield
+    await transaction.rollback()
+
+
+async def waiting(connection: asyncpg.Connection, collection: Collection) -> int:
+    """Statements of the adapter on the collection's vectors."""
+    # Within a transaction, activity is read once.
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    return await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name = 'retrieval' "
+        "AND query LIKE '%' || $1 || '%'",
+        partition(collection.active.version_id),
+    )
+
+
+async def until(connection: asyncpg.Connection, collection: Collection, count: int, within_s: float = 3.0) -> None:
+    deadline = time.monotonic() + within_s
+    while await waiting(connection, collection) != count:
+        assert time.monotonic() < deadline, f"there are not {count} statements after {within_s} s"
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("blocked")
+async def test_a_cancelled_search_leaves_the_server(
+    postgres: Stores, collection: Collection, connection: asyncpg.Connection
+) -> None:
+    backend = exact_backend(postgres)
+    tasks = [
+        asyncio.create_task(backend.search(SimilarItems(collection.name, REQUEST, options=EVERYTHING)))
+        for _ in range(3)
+    ]
+    await until(connection, collection, 3)
+    for task in tasks:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(d, asyncio.CancelledError) for d in done)
+    await until(connection, collection, 0)
+
+
+@pytest.mark.usefixtures("blocked")
+async def test_a_deadline_ends_the_statement(
+    postgres: Stores, collection: Collection, connection: asyncpg.Connection
+) -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(0.3):
+            search = exact_backend(postgres).search(SimilarItems(collection.name, REQUEST, options=EVERYTHING))
+            await asyncio.gather(search, until(connection, collection, 1))
+
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await in_time()
+    assert time.monotonic() - started < 1.0
+    await until(connection, collection, 0)
+
+
+async def test_the_pool_survives_cancellations(
+    postgres: Stores, collection: Collection, connection: asyncpg.Connection
+) -> None:
+    """More cancelled searches than there are connections; the next one is answered as ever."""
+    backend = exact_backend(postgres)
+    request = SimilarItems(collection.name, REQUEST, options=EVERYTHING)
+    expected = [h.item_id for h in (await backend.search(request)).hits]
+    for _ in range(3):
+        tasks = [asyncio.create_task(backend.search(request)) for _ in range(12)]
+        await asyncio.sleep(0.003)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert [h.item_id for h in (await backend.search(request)).hits] == expected
+    await until(connection, collection, 0)
+
+
+async def test_the_server_ends_what_takes_too_long(database_url: str, connection: asyncpg.Connection) -> None:
+    adapter = PostgresAdapter(Settings(database_url=database_url, statement_timeout_s=0.3, search_connections=2))
+    stores = await adapter.open(migrate=False)
+    try:
+        collection = await load(stores, make("timeout", 3, dimension=4))
+        async with connection.transaction():
+            table = partition(collection.active.version_id)
+            await connection.execute(f"LOCK TABLE retrieval.{table} IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(DeadlineExceededError):
+                await stores.index.vectors(collection.active, ["item-00001"], Viewer())
+    finally:
+        await adapter.close()
+
+
+async def test_a_lost_database_is_unavailable_and_comes_back(database_url: str) -> None:
+    async with scratch_database(database_url) as url:
+        adapter = PostgresAdapter(Settings(database_url=url, search_connections=2, write_connections=2))
+        stores = await adapter.open(migrate=True)
+        admin = await asyncpg.connect(database_url)
+        try:
+            collection = await load(stores, make("lost", 3, dimension=4))
+            assert await adapter.is_alive()
+            name = urlsplit(url).path.removeprefix("/")
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+            with pytest.raises(UnavailableError):
+                await stores.index.vectors(collection.active, ["item-00001"], Viewer(unrestricted=True))
+            assert not await adapter.is_alive()
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            found = await stores.index.vectors(collection.active, ["item-00001"], Viewer(unrestricted=True))
+            assert set(found) == {"item-00001"}
+            assert await adapter.is_alive()
+        finally:
+            await admin.close()
+            await adapter.close()
