@@ -111,8 +111,10 @@ class CatalogueLoader:
         return (kept if same else state), path
 
     async def _load_items(self, collection: str, state: _State, path: Path) -> None:
-        lines = (self._folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
-        items = [json_format.Parse(line, common_pb.Item()) for line in lines[state.items :] if line.strip()]
+        # Not splitlines(), which also splits at separators that may stand inside a JSON string.
+        with (self._folder / "items.jsonl").open(encoding="utf-8") as file:
+            lines = [line for line in file if line.strip()]
+        items = [json_format.Parse(line, common_pb.Item()) for line in lines[state.items :]]
         total = state.items + len(items)
         embedder = self._embedder() if items else None
         for start in range(0, len(items), BATCH):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.model import Item, ItemStatus
+from retrieval.domain.model import Item, ItemStatus, Visibility
 from retrieval.transport import enums
 from retrieval.transport.read_filters import read_value
 from retrieval.transport.read_json import read_json
@@ -25,7 +25,7 @@ from retrieval.transport.validate import (
 from retrieval.transport.validate import count as check_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from retrieval.domain.model import AttributeValue, Chunk, Collection, EmbeddingVersion
     from retrieval.v1 import common_pb2 as common_pb
@@ -72,26 +72,35 @@ def _distinct_ids(messages: Sequence[common_pb.Item]) -> tuple[str, ...]:
 
 
 def _item(message: common_pb.Item, item_id: str, chunks: tuple[Chunk, ...], collection: Collection) -> Item:
-    default_visibility = collection.visibility_mode.default
-    rating_count = message.rating_count
-    require(rating_count >= 0, "rating_count", "must not be negative")
-    return Item(
-        item_id=item_id,
-        chunks=chunks,
-        owner_id=text(message.owner_id, "owner_id", MAX_ID_BYTES),
-        visibility=enums.read(enums.VISIBILITY, message.visibility, "visibility", default_visibility),
-        audience=texts(message.audience, "audience", MAX_LABELS, MAX_ID_BYTES),
-        status=enums.read(enums.ITEM_STATUS, message.status, "status", ItemStatus.APPROVED),
-        rating_value=(finite(message.rating_value, "rating_value") if message.HasField("rating_value") else None),
-        rating_count=rating_count,
-        tags=texts(message.tags, "tags", MAX_LABELS, MAX_KEYWORD_BYTES),
-        text=text(message.text, "text", MAX_TEXT_BYTES),
-        attributes=_attributes(message, collection),
-        payload_json=(
-            read_json(message.payload, "payload", MAX_PAYLOAD_BYTES) if message.HasField("payload") else None
-        ),
-        created_at=micros(message.created_at, "created_at") if message.HasField("created_at") else None,
-    )
+    values: dict[str, Any] = {}
+    # Only what is set is looked at: in a bulk load most fields of most items are not.
+    for field, given in message.ListFields():
+        read = _READERS.get(field.name)
+        if read is not None:
+            values[read[0]] = read[1](given, field.name)
+    visibility = values.pop("visibility", collection.visibility_mode.default)
+    attributes = _attributes(message, collection)
+    return Item(item_id, chunks, visibility=visibility, attributes=attributes, **values)
+
+
+def _count(given: int, field: str) -> int:
+    require(given >= 0, field, "must not be negative")
+    return given
+
+
+# field: (field of the domain's item, how it is read)
+_READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "owner_id": ("owner_id", lambda given, field: text(given, field, MAX_ID_BYTES)),
+    "visibility": ("visibility", lambda given, field: enums.read(enums.VISIBILITY, given, field, Visibility.PUBLIC)),
+    "audience": ("audience", lambda given, field: texts(given, field, MAX_LABELS, MAX_ID_BYTES)),
+    "status": ("status", lambda given, field: enums.read(enums.ITEM_STATUS, given, field, ItemStatus.APPROVED)),
+    "rating_value": ("rating_value", finite),
+    "rating_count": ("rating_count", _count),
+    "tags": ("tags", lambda given, field: texts(given, field, MAX_LABELS, MAX_KEYWORD_BYTES)),
+    "text": ("text", lambda given, field: text(given, field, MAX_TEXT_BYTES)),
+    "payload": ("payload_json", lambda given, field: read_json(given, field, MAX_PAYLOAD_BYTES)),
+    "created_at": ("created_at", micros),
+}
 
 
 def _attributes(message: common_pb.Item, collection: Collection) -> dict[str, AttributeValue]:
