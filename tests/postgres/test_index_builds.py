@@ -64,7 +64,7 @@ async def test_a_build_is_queued_done_and_reported(postgres: Stores, collection:
         assert (report.state, report.progress, report.error, report.generation) == (IndexState.READY, 1.0, "", 1)
         assert report.size_bytes > 0
     full = after[hnsw_index(version_id, 16)]
-    assert (full.dimension, full.m, full.ef_construction) == (16, *preset(16))
+    assert (full.dimension, full.m, full.ef_construction) == (16, *preset(16, collection.active))
     assert after[ivfflat_index(version_id)].lists == default_lists(1500) == 1
     report = await postgres.builder.report(collection, collection.active)
     assert report.row_count == 1500

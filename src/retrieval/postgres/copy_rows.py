@@ -11,13 +11,12 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from retrieval.domain.model import ItemStatus, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from retrieval.domain.model import AttributeValue, Item
@@ -63,6 +62,7 @@ _length = struct.Struct(">i").pack
 _int2 = struct.Struct(">ih").pack
 _int8 = struct.Struct(">iq").pack
 _float8 = struct.Struct(">id").pack
+_vector_head = struct.Struct(">iHH").pack
 _count = struct.Struct(">h").pack
 
 
@@ -102,11 +102,9 @@ def _moment(micros: int) -> bytes:
     return _int8(8, micros - _EPOCH_2000_US)
 
 
-def _vectors(vectors: Sequence[NDArray[np.float16]]) -> list[bytes]:
-    """Encoded half vectors, length prefix included."""
-    rows = np.stack(vectors).astype(">f2")
-    head = struct.pack(">iHH", 4 + 2 * rows.shape[1], rows.shape[1], 0)
-    return [head + row.tobytes() for row in rows]
+def _vector(vector: NDArray[np.float16]) -> bytes:
+    dimension = len(vector)
+    return _vector_head(4 + 2 * dimension, dimension, 0) + vector.astype(">f2").tobytes()
 
 
 def encode_items(
@@ -117,8 +115,6 @@ def encode_items(
     `created` gives each item's creation time and `now` the time of the write, in microseconds since 1970. The second
     stream is empty where no item has a chunk.
     """
-    chunks = [chunk for item in items for chunk in item.chunks]
-    vectors = iter(_vectors([c.vector for c in chunks]) if chunks else ())
     item_head = _count(len(ITEM_COLUMNS)) + _int8(8, collection_id)
     chunk_head = _count(len(EMBEDDING_COLUMNS)) + _int8(8, version_id)
     updated = _moment(now)
@@ -144,7 +140,7 @@ def encode_items(
         item_rows += (item_head, identity, shared, _text(item.text), attributes, payload, moment, updated)
         for chunk in item.chunks:
             place = _int2(2, chunk.chunk_index)
-            chunk_rows += (chunk_head, identity, place, next(vectors), shared, attributes, moment)
+            chunk_rows += (chunk_head, identity, place, _vector(chunk.vector), shared, attributes, moment)
     item_rows.append(_TRAILER)
     chunk_rows.append(_TRAILER)
-    return b"".join(item_rows), b"".join(chunk_rows) if chunks else b""
+    return b"".join(item_rows), b"".join(chunk_rows) if len(chunk_rows) > 2 else b""

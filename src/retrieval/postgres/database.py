@@ -83,7 +83,7 @@ class Database:
             timeout_ms = str(int(self._settings.statement_timeout_s * 1000))
             self._search = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,
                 max_size=self._settings.search_connections,
                 init=_prepare,
                 reset=_keep,
@@ -92,7 +92,7 @@ class Database:
             )
             self._write = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,
                 max_size=self._settings.write_connections,
                 init=_prepare,
                 server_settings=common,
