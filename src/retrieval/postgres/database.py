@@ -37,6 +37,7 @@ _LOST = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InterfaceError,
     ConnectionError,
     OSError,
