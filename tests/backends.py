@@ -21,6 +21,9 @@ from retrieval.domain.visibility import can_see
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from retrieval.application.ports import Stores
     from tests.catalogue import DataSet
 
@@ -98,6 +101,10 @@ class Agreement:
     backend: Backend
     oracle: Backend
     recalls: list[float] = field(default_factory=list)
+
+    def queries(self, data: DataSet) -> NDArray[np.float32]:
+        """(n, dimension) queries: a few prove an exact source, a mean recall takes more."""
+        return data.queries[: 6 if self.backend.exact else 30]
 
     async def of(
         self, data: DataSet, request: Request, *, excluded: AbstractCollection[str] = (), answers: Source | None = None

@@ -117,7 +117,8 @@ class Loader:
     async def __call__(self, data: DataSet, kinds: frozenset[IndexKind] = frozenset(IndexKind)) -> DataSet:
         await load(self.reference, data)
         collection = await load(self.postgres, data)
-        await self.postgres.builder.build(collection, collection.active, BuildSpec(kinds))
+        # The default for so few rows is one to three lists, which would leave nothing to miss or to find.
+        await self.postgres.builder.build(collection, collection.active, BuildSpec(kinds, lists=50))
         await self.postgres.builder.wait_idle()
         report = await self.postgres.builder.report(collection, collection.active)
         assert {i.state for i in report.indexes} == {IndexState.READY}

@@ -31,7 +31,7 @@ async def assert_not_ready(backend: Backend, request: Matryoshka) -> None:
 
 
 async def test_default_stages(agreement: Agreement, catalogue: DataSet) -> None:
-    for query in catalogue.queries[:30]:
+    for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query))
         assert len(result.hits) == 10
         assert result.stages == (Stage(64, 10),), "64 components are too few for a coarse stage"
@@ -41,7 +41,7 @@ async def test_default_stages_of_long_vectors(agreement: Agreement, long_vectors
     if agreement.backend.source is Source.IVFFLAT:
         await assert_not_ready(agreement.backend, Matryoshka(long_vectors.name, long_vectors.queries[0]))
         return
-    for query in long_vectors.queries[:30]:
+    for query in agreement.queries(long_vectors):
         result = await agreement.of(long_vectors, Matryoshka(long_vectors.name, query))
         assert result.stages == (Stage(128, 100), Stage(256, 10))
         assert len(result.hits) == 10
@@ -52,7 +52,7 @@ async def test_explicit_stages(agreement: Agreement, catalogue: DataSet, stages:
     if agreement.backend.source is Source.IVFFLAT and stages[0].dimension != catalogue.dimension:
         await assert_not_ready(agreement.backend, Matryoshka(catalogue.name, catalogue.queries[0], stages))
         return
-    for query in catalogue.queries[:20]:
+    for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, stages))
         assert len(result.hits) == 10
         assert result.stages == stages
@@ -63,7 +63,7 @@ async def test_a_funnel_may_end_on_a_prefix(agreement: Agreement, catalogue: Dat
     if agreement.backend.source is Source.IVFFLAT:
         await assert_not_ready(agreement.backend, Matryoshka(catalogue.name, catalogue.queries[0], (Stage(16, 10),)))
         return
-    for query in catalogue.queries[:20]:
+    for query in agreement.queries(catalogue):
         await agreement.of(catalogue, Matryoshka(catalogue.name, query, (Stage(16, 200), Stage(32, 10))))
         await agreement.of(catalogue, Matryoshka(catalogue.name, query, (Stage(16, 10),)))
 
@@ -115,7 +115,7 @@ async def test_popular_items_only(agreement: Agreement, catalogue: DataSet) -> N
     if agreement.backend.source is Source.IVFFLAT:
         await assert_not_ready(agreement.backend, request)
         return
-    for query in catalogue.queries[:20]:
+    for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         assert len(result.hits) == 10
         for hit in result.hits:

@@ -74,7 +74,7 @@ FILTERS = {
 
 @pytest.mark.parametrize("tree", FILTERS.values(), ids=FILTERS.keys())
 async def test_filters(agreement: Agreement, catalogue: DataSet, tree: Filter) -> None:
-    for query in catalogue.queries[:8]:
+    for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=SearchOptions(filter=tree)))
         assert bool(result.hits) == any(matches(tree, i) and can_see(i, Viewer()) for i in catalogue.items.values())
 
@@ -86,7 +86,7 @@ async def test_selectivities(agreement: Agreement, catalogue: DataSet, below: in
     options = SearchOptions(filter=tree, viewer=EVERYTHING)
     admitted = [i for i in catalogue.items.values() if matches(tree, i)]
     assert len(admitted) == below * 3
-    for query in catalogue.queries[:30]:
+    for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         assert len(result.hits) == min(10, len(admitted))
         assert result.report.shortfall is (None if len(admitted) >= 10 else Shortfall.FILTER_EXHAUSTED)
@@ -113,7 +113,7 @@ VIEWERS = {
 
 @pytest.mark.parametrize("viewer", VIEWERS.values(), ids=VIEWERS.keys())
 async def test_viewers(agreement: Agreement, catalogue: DataSet, viewer: Viewer | None) -> None:
-    for query in catalogue.queries[:8]:
+    for query in agreement.queries(catalogue):
         options = SearchOptions(viewer=viewer)
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         assert len(result.hits) == 10
@@ -130,7 +130,7 @@ async def test_ten_thousand_exclusions(agreement: Agreement, catalogue: DataSet)
     kept = set(ids[::50])
     excluded = (*(i for i in ids if i not in kept), *(f"unknown-{n}" for n in range(10_000)))
     assert len(excluded) > 10_000
-    for query in catalogue.queries[:5]:
+    for query in agreement.queries(catalogue):
         options = SearchOptions(exclude_item_ids=excluded, viewer=EVERYTHING)
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         assert len(result.hits) == 10
@@ -138,7 +138,7 @@ async def test_ten_thousand_exclusions(agreement: Agreement, catalogue: DataSet)
 
 
 async def test_threshold(agreement: Agreement, catalogue: DataSet) -> None:
-    for query in catalogue.queries[:10]:
+    for query in agreement.queries(catalogue):
         free = await agreement.oracle.search(Matryoshka(catalogue.name, query))
         threshold = (free.hits[3].score + free.hits[4].score) / 2
         options = SearchOptions(score_threshold=threshold)
@@ -186,7 +186,7 @@ async def test_views(agreement: Agreement, catalogue: DataSet, view: View) -> No
 
 @pytest.mark.parametrize("mmr_lambda", [0.0, 0.3, 0.7, 1.0])
 async def test_mmr(agreement: Agreement, catalogue: DataSet, mmr_lambda: float) -> None:
-    for query in catalogue.queries[:6]:
+    for query in agreement.queries(catalogue):
         options = SearchOptions(diversity=Diversity(mmr_lambda), params=THOROUGH)
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         assert len(result.hits) == 10
@@ -198,7 +198,7 @@ async def test_mmr(agreement: Agreement, catalogue: DataSet, mmr_lambda: float) 
 
 @pytest.mark.parametrize("cap", [1, 2])
 async def test_max_per_owner(agreement: Agreement, catalogue: DataSet, cap: int) -> None:
-    for query in catalogue.queries[:6]:
+    for query in agreement.queries(catalogue):
         options = SearchOptions(limit=40, diversity=Diversity(max_per_owner=cap))
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
         owners = [catalogue.items[h.item_id].owner_id for h in result.hits]
@@ -207,8 +207,8 @@ async def test_max_per_owner(agreement: Agreement, catalogue: DataSet, cap: int)
 
 
 async def test_owner_cap_and_mmr_together(agreement: Agreement, chunked: DataSet) -> None:
-    for query in chunked.queries[:10]:
-        options = SearchOptions(diversity=Diversity(0.5, 1))
+    for query in agreement.queries(chunked):
+        options = SearchOptions(diversity=Diversity(0.5, 1), params=THOROUGH)
         result = await agreement.of(chunked, Matryoshka(chunked.name, query, options=options))
         owners = [chunked.items[h.item_id].owner_id for h in result.hits]
         assert len(owners) == 10
@@ -224,11 +224,12 @@ async def test_owner_cap_that_leaves_too_few_says_so(agreement: Agreement, catal
 
 
 async def test_limits(agreement: Agreement, catalogue: DataSet) -> None:
-    for limit in (1, 7, 100, 1000):
+    for limit in (1, 7, 20, 1000):
         options = SearchOptions(limit=limit, viewer=EVERYTHING)
-        result = await agreement.of(catalogue, Matryoshka(catalogue.name, catalogue.queries[2], options=options))
-        assert len(result.hits) == limit
-        assert result.report.requested_count == limit
+        for query in catalogue.queries[:10]:
+            result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, options=options))
+            assert len(result.hits) == limit
+            assert result.report.requested_count == limit
 
 
 async def test_more_than_there_is(agreement: Agreement, chunked: DataSet) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from retrieval.application.similar_items import SimilarItems
@@ -19,10 +17,12 @@ from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.names import partition
 from tests.backends import exact_backend
 from tests.catalogue import load, make
-from tests.postgres.conftest import scratch_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import asyncpg
 
     from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
@@ -131,24 +131,32 @@ async def test_the_server_ends_what_takes_too_long(database_url: str, connection
         await adapter.close()
 
 
-async def test_a_lost_database_is_unavailable_and_comes_back(database_url: str) -> None:
-    async with scratch_database(database_url) as url:
-        adapter = PostgresAdapter(Settings(database_url=url, search_connections=2, write_connections=2))
-        stores = await adapter.open(migrate=True)
-        admin = await asyncpg.connect(database_url)
-        try:
-            collection = await load(stores, make("lost", 3, dimension=4))
-            assert await adapter.is_alive()
-            name = urlsplit(url).path.removeprefix("/")
-            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-            with pytest.raises(UnavailableError):
-                await stores.index.vectors(collection.active, ["item-00001"], Viewer(unrestricted=True))
-            assert not await adapter.is_alive()
-            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            found = await stores.index.vectors(collection.active, ["item-00001"], Viewer(unrestricted=True))
-            assert set(found) == {"item-00001"}
-            assert await adapter.is_alive()
-        finally:
-            await admin.close()
-            await adapter.close()
+@pytest.mark.usefixtures("blocked")
+async def test_a_lost_connection_is_unavailable_and_replaced(
+    adapter: PostgresAdapter, postgres: Stores, collection: Collection, connection: asyncpg.Connection
+) -> None:
+    backend = exact_backend(postgres)
+    request = SimilarItems(collection.name, REQUEST, options=EVERYTHING)
+    task = asyncio.create_task(backend.search(request))
+    await until(connection, collection, 1)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retrieval' AND query LIKE $1",
+        f"%{partition(collection.active.version_id)}%",
+    )
+    with pytest.raises(UnavailableError):
+        await task
+    assert await adapter.is_alive()
+    again = asyncio.create_task(backend.search(request))
+    await until(connection, collection, 1)
+    await connection.execute("COMMIT")
+    assert (await again).hits
+    await connection.execute("BEGIN")
+
+
+async def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    adapter = PostgresAdapter(Settings(database_url=f"postgresql:///postgres?host={tmp_path}"))
+    with pytest.raises(UnavailableError) as caught:
+        await adapter.open(migrate=True)
+    assert str(tmp_path) not in caught.value.message, "addresses stay in the log"
+    assert not await adapter.is_alive()
+    await adapter.close()
