@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from benchmarks.datasets import Dataset
-    from retrieval.postgres.database import Profile
+    from retrieval.postgres.search_connections import Profile
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
     from retrieval.postgres.adapter import PostgresAdapter
-    from retrieval.postgres.database import Profile
+    from retrieval.postgres.search_connections import Profile
     from retrieval.postgres.search_sql import Statement
     from tests.conftest import Loader
 

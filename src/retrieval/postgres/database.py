@@ -17,19 +17,19 @@ from retrieval.domain.errors import (
     RetrievalError,
     UnavailableError,
 )
+from retrieval.postgres.search_connections import SearchConnection, SearchConnections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from retrieval.config import Settings
+    from retrieval.postgres.search_connections import Profile
 
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8, 4)
 """Earlier versions can corrupt an HNSW index while vacuuming (pgvector CHANGELOG, 0.8.2 to 0.8.4)."""
 
 log = logging.getLogger(__name__)
-
-Profile = tuple[tuple[str, str], ...]
 
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -44,29 +44,13 @@ _LOST = (
 )
 
 
-class SearchConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that remembers its search settings, so that only a change costs a round trip.
-
-    This is the one seam where search settings reach the scan.
-    """
-
-    async def use(self, profile: Profile) -> None:
-        """Set the session's settings to `profile`, if they are not yet."""
-        if getattr(self, "_profile", None) == profile:
-            return
-        self._profile: Profile | None = None
-        assignments = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in profile)
-        await self.execute(f"SELECT {assignments}")
-        self._profile = profile
-
-
 class Database:
     """Two pools: one for search statements, whose sessions keep their settings, and one for everything else."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
         self._settings = settings
-        self._search: Any = None
+        self._search: SearchConnections | None = None
         self._write: Any = None
         self._pulse: Any = None
 
@@ -82,15 +66,18 @@ class Database:
             # A backend notices within a second that its client is gone and gives up the statement.
             common |= {"client_connection_check_interval": "1000", "timezone": "UTC"}
             timeout_ms = str(int(self._settings.statement_timeout_s * 1000))
-            self._search = await asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=self._settings.search_connections,
-                init=_prepare,
-                reset=_keep,
-                connection_class=SearchConnection,
-                server_settings=common | {"statement_timeout": timeout_ms},
-            )
+
+            async def connect() -> SearchConnection:
+                made: SearchConnection = await asyncpg.connect(
+                    self._url,
+                    timeout=10,
+                    connection_class=SearchConnection,
+                    server_settings=common | {"statement_timeout": timeout_ms},
+                )
+                await _prepare(made)
+                return made
+
+            self._search = SearchConnections(connect, self._settings.search_connections)
             self._write = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -100,19 +87,22 @@ class Database:
             )
 
     async def close(self) -> None:
-        """Close the pools; connections under way get five seconds."""
+        """Close the pools; writes under way get five seconds."""
         if self._pulse is not None:
             self._pulse.terminate()
-        for pool in (self._search, self._write):
-            if pool is not None:
-                try:
-                    await asyncio.wait_for(pool.close(), 5)
-                except TimeoutError:
-                    pool.terminate()
+        if self._search is not None:
+            await self._search.close()
+        if self._write is not None:
+            try:
+                await asyncio.wait_for(self._write.close(), 5)
+            except TimeoutError:
+                self._write.terminate()
 
     @asynccontextmanager
     async def searching(self, profile: Profile) -> AsyncIterator[Any]:
         """A connection with the search settings of `profile`."""
+        if self._search is None:
+            raise UnavailableError("the database is not open")
         async with translated(), self._search.acquire() as connection:
             await connection.use(profile)
             yield connection
@@ -156,10 +146,6 @@ async def _prepare(connection: Any) -> None:
         "SELECT n.nspname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typname = 'halfvec'"
     )
     await register_vector(connection, schema=schema)
-
-
-async def _keep(_connection: Any) -> None:
-    """Search sessions run single statements and keep their settings: there is nothing to reset."""
 
 
 async def check_versions(connection: Any) -> None:

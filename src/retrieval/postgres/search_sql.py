@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import IndexQuery, Predicate, Stage
-    from retrieval.postgres.database import Profile
+    from retrieval.postgres.search_connections import Profile
 
 MAX_SCAN_TUPLES = 40_000
 """An iterative scan gives up after this many rows; beyond, an exact scan of the admitted rows is cheaper."""
