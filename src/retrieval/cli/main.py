@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import logging
 import signal
 import sys
@@ -93,6 +94,9 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> int:
             name = await loading
             server.ready()
             print_welcome(target, name)
+        # What is there now stays: the collector need not walk it again, and passes over short-lived objects are rarer.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         log.info("serving on %s:%d", settings.host, server.port)
         await stop.wait()
         log.info("draining")

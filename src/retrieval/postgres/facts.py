@@ -84,7 +84,9 @@ class FactsCache:
         Where the sample shows none, half a row of it stands for the share.
         """
         # Excluded ids are counted, not sampled: they differ with every user, and would fill the cache.
-        predicate = replace(query.predicate, excluded_item_ids=())
+        predicate = query.predicate
+        if predicate.excluded_item_ids:
+            predicate = replace(predicate, excluded_item_ids=())
         excluded = len(query.predicate.excluded_item_ids) / max(facts.rows, 1)
         return max(await self._sampled(query, predicate, facts) - excluded, 0.5 / max(facts.rows, 1))
 

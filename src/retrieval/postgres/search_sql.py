@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval.domain.search import IndexScope, Source
@@ -13,7 +14,7 @@ from retrieval.postgres.sql_files import fill, queries
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.model import Collection, EmbeddingVersion, Metric
     from retrieval.domain.search import IndexQuery, Predicate, Stage
     from retrieval.postgres.search_connections import Profile
 
@@ -85,34 +86,62 @@ def condition(predicate: Predicate, collection: Collection, scope: IndexScope, p
     return f"{compiled} AND {popular_condition(collection)}" if scope is IndexScope.POPULAR else compiled
 
 
-def _columns(query: IndexQuery, *, vectors: bool) -> str:
-    return (", owner_id" if query.with_owners else "") + (", embedding" if vectors else "")
+def _columns(*, owners: bool, vectors: bool) -> str:
+    return (", owner_id" if owners else "") + (", embedding" if vectors else "")
 
 
 def index_statement(query: IndexQuery, source: Source) -> Statement:
     """The funnel: coarse stage by index, later stages on its rows, one round trip."""
-    pieces = queries("search")
-    version = query.version
     parameters = Parameters()
-    last = len(query.stages) - 1
     predicate = where(query, parameters)
+    sql = _funnel_sql(
+        query.version,
+        query.collection.metric,
+        source,
+        tuple(stage.dimension for stage in query.stages),
+        query.with_owners,
+        query.with_vectors,
+        predicate,
+        len(parameters.values),
+    )
+    for stage in query.stages:
+        parameters.values += (query.vector[: stage.dimension], stage.candidate_count)
+    return Statement(sql, parameters.values)
+
+
+@lru_cache(maxsize=4096)
+def _funnel_sql(
+    version: EmbeddingVersion,
+    metric: Metric,
+    source: Source,
+    dimensions: tuple[int, ...],
+    with_owners: bool,
+    with_vectors: bool,
+    predicate: str,
+    predicate_values: int,
+) -> str:
+    """The text of a funnel; each stage takes two parameters, its vector and its count, after the predicate's."""
+    pieces = queries("search")
+    last = len(dimensions) - 1
     sql = ""
-    for number, stage in enumerate(query.stages):
-        full_ivfflat = source is Source.IVFFLAT and stage.dimension == version.dimension and number == 0
-        columns = _columns(query, vectors=query.with_vectors or number < last)
+    for number, dimension in enumerate(dimensions):
+        full_ivfflat = source is Source.IVFFLAT and dimension == version.dimension and number == 0
+        columns = _columns(owners=with_owners, vectors=with_vectors or number < last)
         if number == last:
             columns += ", {order} {operator} {vector}::halfvec({dim}) AS distance"
         sql = fill(
             fill(pieces["coarse" if number == 0 else "refine"], columns=columns),
             before=sql,
-            order=order_expression(version, stage.dimension, ivfflat=full_ivfflat),
+            order=order_expression(version, dimension, ivfflat=full_ivfflat),
             previous=number - 1,
             predicate=predicate,
-            count=f"{parameters.add(stage.candidate_count)}::bigint",
-            **_comparison(query, stage, parameters),
+            operator=OPERATORS[metric],
+            vector=f"${predicate_values + 2 * number + 1}",
+            count=f"${predicate_values + 2 * number + 2}::bigint",
+            dim=dimension,
+            partition=partition(version.version_id),
         )
-    sql = fill(pieces["funnel"], stages=sql, columns=_columns(query, vectors=query.with_vectors))
-    return Statement(sql, parameters.values)
+    return fill(pieces["funnel"], stages=sql, columns=_columns(owners=with_owners, vectors=with_vectors))
 
 
 def exact_statement(query: IndexQuery) -> Statement:
@@ -122,7 +151,7 @@ def exact_statement(query: IndexQuery) -> Statement:
     sql = fill(
         queries("search")["exact"],
         predicate=where(query, parameters),
-        columns=_columns(query, vectors=query.with_vectors),
+        columns=_columns(owners=query.with_owners, vectors=query.with_vectors),
         order=order_expression(query.version, stage.dimension),
         count=f"{parameters.add(stage.candidate_count)}::bigint",
         **_comparison(query, stage, parameters),
@@ -137,7 +166,7 @@ def rank_statement(query: IndexQuery, item_ids: Sequence[str]) -> Statement:
     sql = fill(
         queries("search")["rank"],
         predicate=where(query, parameters),
-        columns=_columns(query, vectors=query.with_vectors),
+        columns=_columns(owners=query.with_owners, vectors=query.with_vectors),
         order=order_expression(query.version, stage.dimension),
         item_ids=parameters.add(list(item_ids)),
         version_id=query.version.version_id,
