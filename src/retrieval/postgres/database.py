@@ -74,7 +74,12 @@ class Database:
                     connection_class=SearchConnection,
                     server_settings=common | {"statement_timeout": timeout_ms},
                 )
-                await _prepare(made)
+                try:
+                    await _prepare(made)
+                except BaseException:
+                    # Cancelled halfway: nobody else knows of this connection.
+                    made.terminate()
+                    raise
                 return made
 
             self._search = SearchConnections(connect, self._settings.search_connections)
