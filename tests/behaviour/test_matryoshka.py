@@ -43,7 +43,7 @@ async def test_default_stages_of_long_vectors(agreement: Agreement, long_vectors
         return
     for query in agreement.queries(long_vectors):
         result = await agreement.of(long_vectors, Matryoshka(long_vectors.name, query))
-        assert result.stages == (Stage(128, 100), Stage(256, 10))
+        assert result.stages == (Stage(128, 40), Stage(256, 10))
         assert len(result.hits) == 10
 
 

@@ -27,7 +27,8 @@ def read_token(token: str) -> int:
     except (binascii.Error, ValueError):
         text = b""
     match = _FORM.fullmatch(text)
-    if match is None:
+    # Base64 has several spellings of the same bytes; only the one that was given out counts.
+    if match is None or make_token(match[1].decode()) != token:
         raise InvalidArgumentError.of(
             "options.min_consistency_token", "is not a token of this service", reason="BAD_CONSISTENCY_TOKEN"
         )

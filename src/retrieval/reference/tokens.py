@@ -8,7 +8,7 @@ import re
 
 from retrieval.domain.errors import InvalidArgumentError
 
-_FORM = re.compile(rb"m1:\d{1,20}")
+_FORM = re.compile(rb"m1:(\d{1,20})")
 
 
 def make_token(writes: int) -> str:
@@ -22,7 +22,9 @@ def check_token(token: str) -> None:
         text = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         text = b""
-    if _FORM.fullmatch(text) is None:
+    match = _FORM.fullmatch(text)
+    # Base64 has several spellings of the same bytes; only the one that was given out counts.
+    if match is None or make_token(int(match[1])) != token:
         raise InvalidArgumentError.of(
             "options.min_consistency_token", "is not a token of this service", reason="BAD_CONSISTENCY_TOKEN"
         )
