@@ -50,12 +50,13 @@ async def blocked(collection: Collection, postgres: Stores, connection: asyncpg.
 
 
 async def waiting(connection: asyncpg.Connection, collection: Collection) -> int:
-    """Statements of the adapter on the collection's vectors."""
+    """Statements of the adapter at work on the collection's vectors."""
+    # ClientRead: parsed and then given up by the client. Postgres calls that active until the connection's next use.
     # Within a transaction, activity is read once.
     await connection.execute("SELECT pg_stat_clear_snapshot()")
     return await connection.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name = 'retrieval' "
-        "AND query LIKE '%' || $1 || '%'",
+        "AND wait_event IS DISTINCT FROM 'ClientRead' AND query LIKE '%' || $1 || '%'",
         partition(collection.active.version_id),
     )
 

@@ -188,7 +188,7 @@ async def test_a_rebuild_keeps_answering(postgres: Stores, collection: Collectio
 
 
 async def test_changed_thresholds_drop_the_popular_index(
-    postgres: Stores, collection: Collection, data: DataSet
+    postgres: Stores, collection: Collection, data: DataSet, connection: asyncpg.Connection
 ) -> None:
     spec = BuildSpec(frozenset({IndexKind.POPULAR_HNSW}))
     await postgres.builder.build(collection, collection.active, spec)
@@ -199,6 +199,10 @@ async def test_changed_thresholds_drop_the_popular_index(
     before = await backend.search(request)
     await postgres.collections.update(data.name, {}, PopularThresholds(2.0, 10), None)
     assert popular_index(collection.active.version_id) not in await reports(postgres, collection)
+    left = await connection.fetchval(
+        "SELECT to_regclass($1)", f"retrieval.{popular_index(collection.active.version_id)}"
+    )
+    assert left is None
     with pytest.raises(FailedPreconditionError):
         await backend.search(request)
     wider = await searching(postgres, Source.AUTO).search(request)
