@@ -42,7 +42,7 @@ serve: $(VENV)/.dev ## Serve the example movies on 127.0.0.1:50051 from an embed
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: fmt-check lint types proto-check breaking test ## Everything CI runs
+check: fmt-check lint types proto-check breaking wheel-check test ## Everything CI runs
 
 proto: $(VENV)/.dev ## Generate the stubs from protos/
 	@rm -f $(STUBS)/*_pb2.py $(STUBS)/*_pb2.pyi $(STUBS)/*_pb2_grpc.py
@@ -53,6 +53,14 @@ proto-check: $(VENV)/.dev ## Compare the committed stubs with protos/
 		&& { diff -r -x __init__.py -x __pycache__ $(STUBS) "$$fresh/retrieval/v1" \
 		|| { echo "The stubs in $(STUBS) are not those of protos/: run make proto." >&2; exit 1; }; } \
 		&& echo "The stubs are those of protos/."
+
+wheel-check: $(VENV)/.dev ## Use a built wheel without the source tree
+	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT \
+		&& $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir "$$built" . \
+		&& $(BIN)/python -m zipfile -e "$$built"/*.whl "$$built" && cd "$$built" \
+		&& PYTHONPATH="$$built" $(CURDIR)/$(BIN)/python -c 'import retrieval.cli.main, retrieval.postgres.migrate as m, \
+			retrieval.postgres.sql_files as f; assert m.available() and f.queries("search"), "no SQL"; \
+			assert str(f.sql_root()).startswith("'"$$built"'"), f.sql_root(); print("The wheel works by itself.")'
 
 breaking: $(VENV)/.dev ## Compare the contract with the one at BASE
 	@BUF=$(BIN)/buf .ci/breaking $(BASE)

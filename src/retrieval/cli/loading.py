@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from retrieval.cli.terminal import console
 from retrieval.client.loading import load_folder
 from retrieval.embedding.wordllama import WordLlamaEmbedder
 
@@ -38,14 +37,15 @@ class _LogProgress:
 
 async def load_catalogue(target: str, folder: Path, settings: Settings) -> str:
     """Load `folder` into the service at `target` and return the collection's name."""
-    if sys.stderr.isatty():
+    if console.is_terminal:
         columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            tasks: dict[str, object] = {}
+        with Progress(*columns, console=console) as bars:
+            tasks: dict[str, TaskID] = {}
 
             def show(what: str, done: int, total: int) -> None:
-                task = tasks.setdefault(what, bars.add_task(what) if what not in tasks else None)
-                bars.update(task, completed=done, total=total)  # type: ignore[arg-type]
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what)
+                bars.update(tasks[what], completed=done, total=total)
 
             await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, show)
     elif not await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, _LogProgress()):

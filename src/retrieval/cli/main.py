@@ -16,6 +16,7 @@ import uvloop
 
 from retrieval.bootstrap import migrating, serving
 from retrieval.cli.loading import load_catalogue
+from retrieval.cli.terminal import configure_logging
 from retrieval.cli.welcome import print_welcome
 from retrieval.client.probe import is_serving
 from retrieval.config import Settings, SettingsError, load_settings
@@ -32,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
-        logging.basicConfig(
-            level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-        )
+        configure_logging(settings.log_level.upper())
         return uvloop.run(_COMMANDS[options.command](settings, options))
     except SettingsError as error:
         return _fail(str(error), 2)

@@ -1,0 +1,22 @@
+"""What goes to the terminal: one console, so that log lines and progress bars do not write over each other."""
+
+from __future__ import annotations
+
+import logging
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+console = Console(stderr=True)
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error: plain lines on a pipe, short ones on a terminal."""
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, highlighter=None)
+        form = "%(message)s"
+    else:
+        handler = logging.StreamHandler()
+        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    handler.setFormatter(logging.Formatter(form))
+    logging.basicConfig(level=level, handlers=[handler])
