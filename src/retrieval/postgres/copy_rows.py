@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from retrieval.domain.model import ItemStatus, Visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,6 +52,9 @@ EMBEDDING_COLUMNS = (
     "attributes",
     "created_at",
 )
+
+PIECE_ITEMS = 100
+"""Items encoded at a time: Postgres works on one piece while the next is made."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 _TRAILER = b"\xff\xff"
@@ -107,40 +110,65 @@ def _vector(vector: NDArray[np.float16]) -> bytes:
     return _vector_head(4 + 2 * dimension, dimension, 0) + vector.astype(">f2").tobytes()
 
 
-def encode_items(
-    collection_id: int, version_id: int, items: Sequence[Item], created: Sequence[int], now: int
-) -> tuple[bytes, bytes]:
-    """COPY streams for `items` (ITEM_COLUMNS) and for their chunks in a version (EMBEDDING_COLUMNS).
+class CopyRows:
+    """COPY streams for items and for their chunks in a version, made piece by piece while Postgres takes them in."""
 
-    `created` gives each item's creation time and `now` the time of the write, in microseconds since 1970. The second
-    stream is empty where no item has a chunk.
-    """
-    item_head = _count(len(ITEM_COLUMNS)) + _int8(8, collection_id)
-    chunk_head = _count(len(EMBEDDING_COLUMNS)) + _int8(8, version_id)
-    updated = _moment(now)
-    item_rows = [_HEADER]
-    chunk_rows = [_HEADER]
-    for item, created_at in zip(items, created, strict=True):
-        identity = _text(item.item_id)
-        # The columns that both tables share, in the same order in both.
-        shared = b"".join(
-            (
-                _text(item.owner_id),
-                _VISIBILITY[item.visibility],
-                _texts(item.audience),
-                _STATUS[item.status],
-                _NULL if item.rating_value is None else _float8(8, item.rating_value),
-                _int8(8, item.rating_count),
-                _texts(item.tags),
-            )
+    def __init__(self, collection_id: int, version_id: int, items: Sequence[Item], created: Sequence[int], now: int):
+        """`created` gives each item's creation time, `now` is the time of the write; microseconds since 1970."""
+        self._items = items
+        self._created = created
+        self._item_head = _count(len(ITEM_COLUMNS)) + _int8(8, collection_id)
+        self._chunk_head = _count(len(EMBEDDING_COLUMNS)) + _int8(8, version_id)
+        self._updated = _moment(now)
+        # Encoded once for both tables: (item id, columns in the same order in both, attributes, creation time).
+        self._encoded: list[tuple[bytes, bytes, bytes, bytes]] = []
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether there is anything in the second stream."""
+        return any(item.chunks for item in self._items)
+
+    async def items(self) -> AsyncIterator[bytes]:
+        """Rows of ITEM_COLUMNS. To be read before `chunks`."""
+        yield _HEADER
+        for start in range(0, len(self._items), PIECE_ITEMS):
+            rows: list[bytes] = []
+            for item, created in zip(
+                self._items[start : start + PIECE_ITEMS], self._created[start : start + PIECE_ITEMS], strict=True
+            ):
+                identity, shared, attributes, moment = encoded = _encode(item, created)
+                self._encoded.append(encoded)
+                payload = _NULL if item.payload_json is None else _json(item.payload_json)
+                text = _text(item.text)
+                rows += (self._item_head, identity, shared, text, attributes, payload, moment, self._updated)
+            yield b"".join(rows)
+        yield _TRAILER
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Rows of EMBEDDING_COLUMNS."""
+        yield _HEADER
+        for start in range(0, len(self._items), PIECE_ITEMS):
+            rows: list[bytes] = []
+            for item, (identity, shared, attributes, moment) in zip(
+                self._items[start : start + PIECE_ITEMS], self._encoded[start : start + PIECE_ITEMS], strict=True
+            ):
+                for chunk in item.chunks:
+                    place = _int2(2, chunk.chunk_index)
+                    rows += (self._chunk_head, identity, place, _vector(chunk.vector), shared, attributes, moment)
+            yield b"".join(rows)
+        yield _TRAILER
+
+
+def _encode(item: Item, created: int) -> tuple[bytes, bytes, bytes, bytes]:
+    shared = b"".join(
+        (
+            _text(item.owner_id),
+            _VISIBILITY[item.visibility],
+            _texts(item.audience),
+            _STATUS[item.status],
+            _NULL if item.rating_value is None else _float8(8, item.rating_value),
+            _int8(8, item.rating_count),
+            _texts(item.tags),
         )
-        attributes = _attributes(item.attributes)
-        moment = _moment(created_at)
-        payload = _NULL if item.payload_json is None else _json(item.payload_json)
-        item_rows += (item_head, identity, shared, _text(item.text), attributes, payload, moment, updated)
-        for chunk in item.chunks:
-            place = _int2(2, chunk.chunk_index)
-            chunk_rows += (chunk_head, identity, place, _vector(chunk.vector), shared, attributes, moment)
-    item_rows.append(_TRAILER)
-    chunk_rows.append(_TRAILER)
-    return b"".join(item_rows), b"".join(chunk_rows) if len(chunk_rows) > 2 else b""
+    )
+    return _text(item.item_id), shared, _attributes(item.attributes), _moment(created)

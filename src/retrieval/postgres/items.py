@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from retrieval.application.ports import WriteReceipt
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
 from retrieval.domain.search import Predicate
-from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, encode_items
+from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_predicate
 from retrieval.postgres.sql_files import fill, queries
@@ -21,7 +20,7 @@ from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from retrieval.domain.model import AttributeValue, Collection, EmbeddingVersion, Viewer
     from retrieval.postgres.database import Database
@@ -57,10 +56,10 @@ class PostgresItems:
                 await connection.execute(sql["remove_embeddings"], [version.version_id], list(known))
             now = time.time_ns() // 1000
             created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
-            item_rows, chunk_rows = encode_items(collection.collection_id, version.version_id, ordered, created, now)
-            await _copy(connection, "items", ITEM_COLUMNS, item_rows)
-            if chunk_rows:
-                await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, chunk_rows)
+            rows = CopyRows(collection.collection_id, version.version_id, ordered, created, now)
+            await _copy(connection, "items", ITEM_COLUMNS, rows.items())
+            if rows.has_chunks:
+                await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())
             if known and others:
                 await connection.execute(sql["spread_columns"], collection.collection_id, list(known), others)
             chunks = max((len(i.chunks) for i in ordered), default=1)
@@ -208,10 +207,8 @@ class PostgresItems:
         read_token(token)
 
 
-async def _copy(connection: Any, table: str, columns: Sequence[str], rows: bytes) -> None:
-    await connection.copy_to_table(
-        table, schema_name="retrieval", columns=columns, format="binary", source=io.BytesIO(rows)
-    )
+async def _copy(connection: Any, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
+    await connection.copy_to_table(table, schema_name="retrieval", columns=columns, format="binary", source=rows)
 
 
 def _item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> Item:
