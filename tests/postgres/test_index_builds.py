@@ -198,11 +198,9 @@ async def test_changed_thresholds_drop_the_popular_index(
     backend = searching(postgres, Source.HNSW)
     before = await backend.search(request)
     await postgres.collections.update(data.name, {}, PopularThresholds(2.0, 10), None)
-    assert popular_index(collection.active.version_id) not in await reports(postgres, collection)
-    left = await connection.fetchval(
-        "SELECT to_regclass($1)", f"retrieval.{popular_index(collection.active.version_id)}"
-    )
-    assert left is None
+    index = popular_index(collection.active.version_id)
+    assert index not in await reports(postgres, collection)
+    assert await connection.fetchval("SELECT to_regclass($1)", f"retrieval.{index}") is None
     with pytest.raises(FailedPreconditionError):
         await backend.search(request)
     wider = await searching(postgres, Source.AUTO).search(request)
