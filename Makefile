@@ -16,7 +16,7 @@ generate = $(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(1) --pyi_
 	protos/retrieval/v1/*.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check proto proto-check breaking fmt fmt-check lint types bench clean
+.PHONY: help serve test check proto proto-check breaking fmt fmt-check lint types bench schema wheel-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ wheel-check: $(VENV)/.dev ## Use a built wheel without the source tree
 
 breaking: $(VENV)/.dev ## Compare the contract with the one at BASE
 	@BUF=$(BIN)/buf .ci/breaking $(BASE)
+
+schema: $(VENV)/.dev ## Write sql/schema.sql anew from the migrations
+	@$(BIN)/python -m tests.postgres.dump_schema
 
 fmt: $(VENV)/.dev ## Format Python and protos
 	@$(BIN)/ruff check --quiet --select I --fix .

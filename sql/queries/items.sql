@@ -1,10 +1,15 @@
 -- name: write_together
 -- Writers of a collection share this lock; one that collided with another takes it alone, so that it cannot collide
--- again. The two-key form is a space of its own.
-SELECT pg_advisory_xact_lock_shared(1, $1::bigint::integer)
+-- again. The two-key form is a space of its own. The row keeps the collection from being deleted meanwhile; none means
+-- that it was.
+SELECT pg_advisory_xact_lock_shared(1, collection_id::integer)
+FROM retrieval.collections WHERE collection_id = $1
+FOR KEY SHARE
 
 -- name: write_alone
-SELECT pg_advisory_xact_lock(1, $1::bigint::integer)
+SELECT pg_advisory_xact_lock(1, collection_id::integer)
+FROM retrieval.collections WHERE collection_id = $1
+FOR KEY SHARE
 
 -- name: claim_request
 -- Waits for a concurrent request of the same id; no row means that it was applied before.
@@ -29,7 +34,13 @@ DELETE FROM retrieval.items WHERE collection_id = $1 AND item_id = ANY($2::text[
 RETURNING item_id, created_at
 
 -- name: remove_embeddings
-DELETE FROM retrieval.embeddings WHERE version_id = ANY($1::bigint[]) AND item_id = ANY($2::text[])
+DELETE FROM retrieval.embeddings WHERE version_id = $1 AND item_id = ANY($2::text[])
+
+-- name: remove_embeddings_everywhere
+-- The versions are read here, not taken from a cache: another process may just have added one.
+DELETE FROM retrieval.embeddings
+WHERE version_id IN (SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1)
+    AND item_id = ANY($2::text[])
 
 -- name: spread_columns
 -- Filter and visibility columns of the same items in the other embedding versions.
@@ -38,7 +49,10 @@ UPDATE retrieval.embeddings AS e SET
     rating_value = i.rating_value, rating_count = i.rating_count, tags = i.tags, attributes = i.attributes,
     created_at = i.created_at
 FROM retrieval.items AS i
-WHERE e.version_id = ANY($3::bigint[]) AND e.item_id = ANY($2::text[])
+WHERE e.version_id IN (
+        SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1 AND version_id <> $3
+    )
+    AND e.item_id = ANY($2::text[])
     AND i.collection_id = $1 AND i.item_id = e.item_id
 
 -- name: raise_max_chunks

@@ -11,8 +11,8 @@ import asyncpg
 import numpy as np
 import pytest
 
-from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, RetrievalError
-from retrieval.domain.model import Chunk, Event, Item, Viewer
+from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, RetrievalError
+from retrieval.domain.model import Chunk, EmbeddingVersion, Event, Item, Viewer
 from retrieval.postgres.tokens import make_token, read_token
 from tests.catalogue import load, make
 
@@ -292,3 +292,23 @@ async def test_a_delete_that_waits_for_a_replacement_spares_its_embeddings(
     found = await read(postgres, collection, key[1])
     vectors = await postgres.index.vectors(collection.active, [key[1]], EVERYTHING)
     assert set(found) == set(vectors) == {key[1]}
+
+
+async def test_a_write_to_a_deleted_collection_leaves_nothing(
+    postgres: Stores, name: str, connection: asyncpg.Connection
+) -> None:
+    collection = await load(postgres, make(name, 3, dimension=4))
+    await postgres.collections.delete(collection.name)
+    with pytest.raises(NotFoundError) as caught:
+        await postgres.items.upsert(collection, collection.active, [Item("without-vector")], "", b"")
+    assert caught.value.reason == "COLLECTION_NOT_FOUND"
+    rows = "SELECT count(*) FROM retrieval.items WHERE collection_id = $1"
+    assert await connection.fetchval(rows, collection.collection_id) == 0
+
+
+async def test_a_delete_reaches_versions_that_it_did_not_know(stores: Stores, collection: Collection) -> None:
+    """As when another process added the version a moment ago: the collection in hand does not list it."""
+    added = await stores.collections.create_version(collection.name, EmbeddingVersion(0, 0, "other", 4))
+    await stores.items.upsert(collection, added, [item("item-00001")], "", b"")
+    await stores.items.delete(collection, ["item-00001"], "", b"")
+    assert await stores.index.vectors(added, ["item-00001"], EVERYTHING) == {}

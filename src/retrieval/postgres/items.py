@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from retrieval.application.ports import WriteReceipt
-from retrieval.domain.errors import FailedPreconditionError, UnavailableError
+from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
@@ -51,17 +51,18 @@ class PostgresItems:
             sql = queries("items")
             removed = await connection.fetch(sql["remove_items"], collection.collection_id, ids)
             known = {r["item_id"]: to_micros(r["created_at"]) for r in removed}
-            others = [v.version_id for v in collection.versions if v.version_id != version.version_id]
             if known:
-                await connection.execute(sql["remove_embeddings"], [version.version_id], list(known))
+                await connection.execute(sql["remove_embeddings"], version.version_id, list(known))
             now = time.time_ns() // 1000
             created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
             rows = CopyRows(collection.collection_id, version.version_id, ordered, created, now)
             await _copy(connection, "items", ITEM_COLUMNS, rows.items())
             if rows.has_chunks:
                 await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())
-            if known and others:
-                await connection.execute(sql["spread_columns"], collection.collection_id, list(known), others)
+            if known:
+                await connection.execute(
+                    sql["spread_columns"], collection.collection_id, list(known), version.version_id
+                )
             chunks = max((len(i.chunks) for i in ordered), default=1)
             if chunks > version.max_chunks:
                 await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
@@ -82,8 +83,9 @@ class PostgresItems:
             rows = await connection.fetch(queries("items")["remove_items"], collection.collection_id, ids)
             # Not `ids`: an item that another writer replaced meanwhile stays, and so do its embeddings.
             removed = [r[0] for r in rows]
-            versions = [v.version_id for v in collection.versions]
-            await connection.execute(queries("items")["remove_embeddings"], versions, removed)
+            await connection.execute(
+                queries("items")["remove_embeddings_everywhere"], collection.collection_id, removed
+            )
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)
@@ -112,7 +114,11 @@ class PostgresItems:
     ) -> WriteReceipt:
         sql = queries("items")
         async with self._database.transaction() as connection:
-            await connection.execute(sql["write_alone" if alone else "write_together"], collection.collection_id)
+            lock = sql["write_alone" if alone else "write_together"]
+            if await connection.fetchrow(lock, collection.collection_id) is None:
+                raise NotFoundError(
+                    f"collection {collection.name!r} was deleted meanwhile", reason="COLLECTION_NOT_FOUND"
+                )
             if request_id:
                 claimed = await connection.fetchval(
                     sql["claim_request"], collection.collection_id, request_id, fingerprint
