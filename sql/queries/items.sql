@@ -24,10 +24,6 @@ UPDATE retrieval.requests SET affected = $3 WHERE collection_id = $1 AND request
 SELECT fingerprint, affected, transaction_id::text AS transaction_id
 FROM retrieval.requests WHERE collection_id = $1 AND request_id = $2
 
--- name: applied_requests
-SELECT request_id FROM retrieval.requests
-WHERE collection_id = $1 AND starts_with(request_id, $2)
-
 -- name: remove_items
 -- Makes room for new rows of the same ids; ids are sorted by the caller, so that writers do not deadlock.
 DELETE FROM retrieval.items WHERE collection_id = $1 AND item_id = ANY($2::text[])

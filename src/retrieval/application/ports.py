@@ -197,10 +197,6 @@ class ItemStore(Protocol):
         """(item id, rating count) of the most rated items, then by rating value, then by id."""
         ...
 
-    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
-        """Request ids with that prefix that were applied; lets a bulk load resume."""
-        ...
-
     async def token(self) -> str:
         """Token of the present state: a search that presents it reflects all writes acknowledged so far."""
         ...

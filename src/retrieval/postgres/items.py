@@ -197,12 +197,6 @@ class PostgresItems:
         async with self._database.connection() as connection:
             return [(r[0], r[1]) for r in await connection.fetch(sql, *parameters.values)]
 
-    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
-        """See `ItemStore`."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(queries("items")["applied_requests"], collection.collection_id, prefix)
-        return {r[0] for r in rows}
-
     async def token(self) -> str:
         """See `ItemStore`."""
         async with self._database.connection() as connection:

@@ -129,10 +129,6 @@ class ReferenceItems:
         )
         return [(i.item_id, i.rating_count) for i in ordered[:count]]
 
-    async def applied_requests(self, collection: Collection, prefix: str) -> set[str]:
-        """See `ItemStore`."""
-        return {r for r in self._memory.held(collection).requests if r.startswith(prefix)}
-
     async def token(self) -> str:
         """See `ItemStore`."""
         return make_token(self._memory.writes)
