@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from retrieval.application.limits import Limits
 from retrieval.application.service import Service
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.migrate import Migrator
@@ -31,7 +30,7 @@ async def serving(
     adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
     try:
         stores = await (adapter.open() if isinstance(adapter, ReferenceAdapter) else adapter.open(migrate=migrate))
-        service = Service(stores, adapter.is_alive, Limits(default_ef_search=settings.default_ef_search))
+        service = Service(stores, adapter.is_alive)
         server = await start_server(service, settings, warming=warming)
         try:
             yield server

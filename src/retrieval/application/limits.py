@@ -16,7 +16,6 @@ MAX_HISTORY = 1000
 class Limits:
     """What the operator sets."""
 
-    default_ef_search: int = 100
     batch_concurrency: int = 4
     max_pool_rows: int = 4000
     """Rows fetched at most to fill a page that chunks, caps or MMR thin out."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.application.similar_items import seed_vectors
 from retrieval.application.user_profile import profile_of
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import check_filter
@@ -52,12 +51,19 @@ async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItem
         with_vectors=scope.options.diversity.mmr_lambda is not None,
     )
 
-    async def ask(_count: int) -> IndexAnswer:
-        return await stores.index.rank(index_query, ids)
+    unranked = dict.fromkeys(ids)
 
-    present = await stores.index.vectors(scope.version, ids, scope.viewer)
+    async def ask(_count: int) -> IndexAnswer:
+        answer = await stores.index.rank(index_query, ids)
+        for item_id in answer.item_ids:
+            unranked.pop(item_id, None)
+        return answer
+
     hits, report = await pipeline.collect(scope, ask)
-    report.missing_item_ids = tuple(i for i in ids if i not in present)
+    if unranked:
+        # What filter or exclusions held back is there all the same; the rest is missing.
+        present = await stores.index.vectors(scope.version, tuple(unranked), scope.viewer)
+        report.missing_item_ids = tuple(i for i in unranked if i not in present)
     return SearchResult(hits, report)
 
 
@@ -66,9 +72,9 @@ async def _query(stores: Stores, scope: Scope, request: RankItems) -> NDArray[np
     if request.vector is not None:
         return to_half(request.vector, scope.version.dimension, metric, "vector")
     if request.seed_item_id:
-        seeds, _ = await seed_vectors(stores, scope.version, [request.seed_item_id], scope.viewer)
+        seeds = await stores.index.vectors(scope.version, [request.seed_item_id], scope.viewer)
         scope.watch.lap("seeds")
-        query = combine(seeds[0], None, None, metric) if seeds else None
+        query = combine(seeds[request.seed_item_id], None, None, metric) if seeds else None
         if query is None:
             raise NotFoundError(
                 f"seed item {request.seed_item_id!r} does not exist with an embedding in this version "

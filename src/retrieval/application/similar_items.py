@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import Stores
     from retrieval.application.search import Scope, SearchPipeline
-    from retrieval.domain.model import EmbeddingVersion, Metric, Viewer
+    from retrieval.domain.model import Metric
     from retrieval.domain.search import Predicate
 
 
@@ -42,14 +42,6 @@ class SimilarItems:
     negative_item_ids: tuple[str, ...] = ()
     strategy: SeedStrategy = SeedStrategy.AVERAGE_VECTOR
     options: SearchOptions = field(default_factory=SearchOptions)
-
-
-async def seed_vectors(
-    stores: Stores, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
-) -> tuple[list[NDArray[np.float16]], tuple[str, ...]]:
-    """Chunk vectors, (chunks, dim) each, of the seeds that `viewer` may see, and the ids of the others."""
-    found = await stores.index.vectors(version, item_ids, viewer)
-    return [found[i] for i in item_ids if i in found], tuple(i for i in item_ids if i not in found)
 
 
 async def search_similar_items(stores: Stores, pipeline: SearchPipeline, request: SimilarItems) -> SearchResult:

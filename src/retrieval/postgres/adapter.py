@@ -27,7 +27,6 @@ class PostgresAdapter:
         self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
         self._database: Database | None = None
         self._builder: PostgresIndexBuilder | None = None
-        self.index: PostgresIndex | None = None
 
     async def url(self) -> str:
         """URL of the database; starts the embedded server where there is no other."""
@@ -53,11 +52,10 @@ class PostgresAdapter:
             self._database, collections, facts.forget, self._settings.maintenance_work_mem_mb
         )
         self._builder.start()
-        self.index = PostgresIndex(self._database, facts, self._settings.default_ef_search)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
-            self.index,
+            PostgresIndex(self._database, facts, self._settings.default_ef_search),
             PostgresEvents(self._database),
             self._builder,
         )

@@ -104,12 +104,17 @@ class Database:
                 self._write.terminate()
 
     @asynccontextmanager
-    async def searching(self, profile: Profile) -> AsyncIterator[Any]:
-        """A connection with the search settings of `profile`."""
+    async def searching(self, profile: Profile | None) -> AsyncIterator[Any]:
+        """A connection with the search settings of `profile`.
+
+        None takes the settings as they are: for look-ups by key, whose plan is the same under any, so that they do
+        not cost the next search the round trip of setting its own again.
+        """
         if self._search is None:
             raise UnavailableError("the database is not open")
         async with translated(), self._search.acquire() as connection:
-            await connection.use(profile)
+            if profile is not None:
+                await connection.use(profile)
             yield connection
 
     @asynccontextmanager

@@ -64,7 +64,7 @@ class FactsCache:
         kept = self._facts.get(version.version_id)
         if kept is not None and time.monotonic() - kept[0] < FACTS_TTL_S:
             return kept[1]
-        async with self._database.searching(EXACT_PROFILE) as connection:
+        async with self._database.searching(None) as connection:
             row = await connection.fetchrow(
                 queries("search")["version_facts"], f"retrieval.{partition(version.version_id)}", version.version_id
             )

@@ -76,7 +76,7 @@ class PostgresIndex:
             item_ids="$1",
             predicate=compile_visibility(viewer, parameters),
         )
-        async with self._database.searching(EXACT_PROFILE) as connection:
+        async with self._database.searching(None) as connection:
             rows = await connection.fetch(sql, *parameters.values)
         chunks: dict[str, list[NDArray[np.float16]]] = {}
         for item_id, embedding in rows:
@@ -97,16 +97,11 @@ class PostgresIndex:
             rows = await connection.fetch(sql)
         return _matrix([r["embedding"] for r in rows], version.dimension)
 
-    async def plan(self, query: IndexQuery) -> Plan:
-        """Which source answers `query`, and with what effort."""
-        return await self._plan(query, await self._facts.facts(query.version))
-
     async def _plan(self, query: IndexQuery, facts: VersionFacts) -> Plan:
         first = query.stages[0]
-        graph = ("popular_hnsw" if query.params.scope is IndexScope.POPULAR else "hnsw", first.dimension)
-        ready = {Source.HNSW} if graph in facts.indexes else set()
+        ready = {Source.HNSW} if _index_key(query, Source.HNSW) in facts.indexes else set()
         lists = 0
-        inverted = facts.indexes.get(("ivfflat", first.dimension))
+        inverted = facts.indexes.get(_index_key(query, Source.IVFFLAT))
         if inverted is not None and query.params.scope is IndexScope.FULL:
             ready.add(Source.IVFFLAT)
             lists = inverted.lists
@@ -130,11 +125,7 @@ class PostgresIndex:
         async with self._database.searching(index_profile(plan.source, plan.effort)) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         answer = _answer(rows, query, plan.source)
-        first = query.stages[0]
-        kind = plan.source.value
-        if query.params.scope is IndexScope.POPULAR and plan.source is Source.HNSW:
-            kind = "popular_hnsw"
-        found = facts.indexes.get((kind, first.dimension))
+        found = facts.indexes.get(_index_key(query, plan.source))
         return replace(answer, effort=plan.effort, generation=found.generation if found else 0)
 
     async def _exact(self, query: IndexQuery) -> IndexAnswer:
@@ -142,6 +133,12 @@ class PostgresIndex:
         async with self._database.searching(EXACT_PROFILE) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         return replace(_answer(rows, query, Source.EXACT), exhausted=len(rows) < query.count)
+
+
+def _index_key(query: IndexQuery, source: Source) -> tuple[str, int]:
+    """Key in `VersionFacts.indexes` of the index by which `source` would answer."""
+    popular = source is Source.HNSW and query.params.scope is IndexScope.POPULAR
+    return "popular_hnsw" if popular else source.value, query.stages[0].dimension
 
 
 def _answer(rows: Sequence[Any], query: IndexQuery, source: Source) -> IndexAnswer:
