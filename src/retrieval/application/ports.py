@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -264,21 +265,78 @@ class IndexBuilder(Protocol):
         ...
 
 
-class ChangeFeed(Protocol):
-    """Committed changes in commit order, for caches that follow the store."""
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Rows (item, chunk) of an embedding version, as a cache takes them in.
 
-    def follow(self, after: int) -> AsyncIterator[Change]:
-        """Changes after position `after`, then those to come; each position is seen once and none is skipped."""
-        ...
+    `items`: one a row, without chunks, text and payload; rows of one item share it. `chunk_indexes`: one a row.
+    `vectors`: (n, dim) float16, C-contiguous, in stored form.
+    """
+
+    items: list[Item]
+    chunk_indexes: list[int]
+    vectors: NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One committed write: its position, collection and the items it touched."""
+class Changes:
+    """What changed between two positions. `items`: ids of written or deleted items by collection id.
 
-    position: int
-    collection_id: int
-    item_ids: tuple[str, ...]
+    `catalogue`: whether a collection or an embedding version was created, changed or deleted.
+    """
+
+    items: dict[int, set[str]]
+    catalogue: bool
+
+
+class Position(Protocol):
+    """The set of writes that a look at the store reflects; `str` of it can be stored and read back."""
+
+    def reflects(self, token: str) -> bool:
+        """Whether the write of that token is in. Raises: InvalidArgumentError (BAD_CONSISTENCY_TOKEN)."""
+        ...
+
+
+class StoreSnapshot(Protocol):
+    """One consistent look at the store: everything read through it is as of `position`."""
+
+    @property
+    def position(self) -> Position:
+        """What the look reflects."""
+        ...
+
+    async def changes(self, since: Position) -> Changes | None:
+        """What `since` does not reflect and this look does; None where the log cannot tell any more."""
+        ...
+
+    def rows(
+        self, collection: Collection, version: EmbeddingVersion, item_ids: Sequence[str] | None = None
+    ) -> AsyncIterator[RowBatch]:
+        """All rows of the version, or those of `item_ids`, by (item id, chunk index), in batches."""
+        ...
+
+
+class ChangeFeed(Protocol):
+    """What a cache that follows the store needs of it."""
+
+    async def identity(self) -> str:
+        """Names the database: positions of one mean nothing to another. Letters, digits and hyphens."""
+        ...
+
+    def position(self, text: str) -> Position:
+        """The position of which `text` is the `str`. Raises: ValueError."""
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[StoreSnapshot]:
+        """A look at the store as it is now."""
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when something may have changed, at the latest after `timeout_s`.
+
+        Wake-ups may be lost and may come for nothing: what changed is what `StoreSnapshot.changes` says.
+        """
+        ...
 
 
 class Embedder(Protocol):
