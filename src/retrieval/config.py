@@ -50,6 +50,17 @@ class Settings:
     """Bearer token that allows `viewer.unrestricted`. Empty: nobody may."""
     maintenance_work_mem_mb: int = 1024
     """Memory of one index build; HNSW builds slow down several times once the graph outgrows it."""
+    cache_memory_budget_bytes: int = -1
+    """Memory of the FAISS cache: what fits is held in the order coarse indexes, vectors, attributes; the rest is
+    refined in Postgres. -1: half of the machine's memory. 0: no cache."""
+    cache_dir: Path = Path()
+    """Folder of the cache's segments, shared by the processes of a host; safe to delete. `.`: `data_dir`/cache."""
+    cache_max_staleness_ms: int = 2_000
+    """A search without a token may miss writes that are at most this old; a cache that lags more is not asked."""
+    cache_heartbeat_ms: int = 200
+    """The cache looks for changes at least this often; usually a notification wakes it at once."""
+    cache_delta_rows: int = 5_000
+    """Changed rows held in memory before the next segment is built; more where a tenth of the segment is more."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -68,7 +79,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             raise SettingsError(f"{name}={text!r} is not a valid {field.type}") from error
     settings = Settings(**values)  # type: ignore[arg-type]
-    positive = ("search_connections", "write_connections", "max_in_flight", "max_message_bytes", "default_ef_search")
+    positive = (
+        "search_connections",
+        "write_connections",
+        "max_in_flight",
+        "max_message_bytes",
+        "default_ef_search",
+        "cache_max_staleness_ms",
+        "cache_heartbeat_ms",
+        "cache_delta_rows",
+    )
     for setting in positive:
         if getattr(settings, setting) < 1:
             raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")

@@ -40,4 +40,4 @@ async def search_matryoshka(pipeline: SearchPipeline, request: Matryoshka) -> Se
     stages = request.stages
     if not stages and request.options.params.scope is IndexScope.FULL:
         stages = default_stages(scope.version, scope.options.limit)
-    return await pipeline.run(scope, query, pipeline.predicate(scope), stages)
+    return await pipeline.run(scope, query, pipeline.predicate(scope), stages, stages_chosen=bool(request.stages))

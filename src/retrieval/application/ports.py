@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         PopularThresholds,
         Viewer,
     )
-    from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate
+    from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate, SearchOptions, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +219,94 @@ class VectorIndex(Protocol):
         ...
 
     async def vectors(
-        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer, min_consistency_token: str = ""
     ) -> dict[str, NDArray[np.float16]]:
-        """All chunk vectors, (chunks, dim), of those items that have any and that `viewer` may see."""
+        """All chunk vectors, (chunks, dim), of those items that have any and that `viewer` may see.
+
+        They reflect the write of the token, where there is one.
+        """
         ...
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """Up to `count` random vectors of the version, (n, dim)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstantHits:
+    """Hits of several queries as columns, those of one query after the other, each `limit` long and best first.
+
+    `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about, as `SearchReport` does.
+    """
+
+    limit: int
+    item_ids: list[str]
+    scores: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    embedding_version: int
+    generation: int
+    effort: int
+    stages: tuple[Stage, ...]
+
+
+class VectorCache(Protocol):
+    """What a cache in front of the vector index offers on top of it."""
+
+    def search_now(self, collection: str, vectors: NDArray[np.float32], options: SearchOptions) -> InstantHits | None:
+        """Nearest items to each of `vectors`, (n, dim) float32 as callers send them, from memory and without waiting.
+
+        None where that cannot be: the usual way then finds the answer, or says what is wrong. Safe in any thread.
+        """
+        ...
+
+    def report(self, version: EmbeddingVersion) -> CacheReport:
+        """What the cache holds of the version."""
+        ...
+
+    def prewarm(self, version: EmbeddingVersion) -> None:
+        """Bring the version into memory, and what has changed into its segment, as soon as possible."""
+        ...
+
+
+class CacheState(Enum):
+    """How much of a version the cache answers."""
+
+    ABSENT = "absent"
+    BUILDING = "building"
+    COARSE = "coarse"
+    RESIDENT = "resident"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedPlan:
+    """The cheapest search for a recall target, with the recall and microseconds it was calibrated at."""
+
+    target_recall: float
+    dimension: int
+    ef_search: int
+    shortlist: int
+    recall: float
+    microseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """A version in the cache. `delta_rows` changed since the segment of `generation` was built, `dead_rows` left it.
+
+    `staleness_s`: what the cache reflects was all there was, so long ago.
+    """
+
+    state: CacheState
+    generation: int = 0
+    rows: int = 0
+    delta_rows: int = 0
+    dead_rows: int = 0
+    size_bytes: int = 0
+    build_ms: int = 0
+    built_at: int = 0
+    staleness_s: float = 0.0
+    max_staleness_s: float = 0.0
+    plans: tuple[CalibratedPlan, ...] = ()
 
 
 class EventStore(Protocol):
@@ -359,3 +439,4 @@ class Stores:
     index: VectorIndex
     events: EventStore
     builder: IndexBuilder
+    cache: VectorCache | None = None

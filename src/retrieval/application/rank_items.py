@@ -62,7 +62,9 @@ async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItem
     hits, report = await pipeline.collect(scope, ask)
     if unranked:
         # What filter or exclusions held back is there all the same; the rest is missing.
-        present = await stores.index.vectors(scope.version, tuple(unranked), scope.viewer)
+        present = await stores.index.vectors(
+            scope.version, tuple(unranked), scope.viewer, scope.options.min_consistency_token
+        )
         report.missing_item_ids = tuple(i for i in unranked if i not in present)
     return SearchResult(hits, report)
 
@@ -72,7 +74,9 @@ async def _query(stores: Stores, scope: Scope, request: RankItems) -> NDArray[np
     if request.vector is not None:
         return to_half(request.vector, scope.version.dimension, metric, "vector")
     if request.seed_item_id:
-        seeds = await stores.index.vectors(scope.version, [request.seed_item_id], scope.viewer)
+        seeds = await stores.index.vectors(
+            scope.version, [request.seed_item_id], scope.viewer, scope.options.min_consistency_token
+        )
         scope.watch.lap("seeds")
         query = combine(seeds[request.seed_item_id], None, None, metric) if seeds else None
         if query is None:

@@ -28,7 +28,7 @@ from retrieval.domain.search import (
     Stage,
     View,
 )
-from retrieval.domain.vectors import score_of
+from retrieval.domain.vectors import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -144,10 +144,20 @@ class SearchPipeline:
         )
 
     async def run(
-        self, scope: Scope, vector: NDArray[np.float16], predicate: Predicate, stages: tuple[Stage, ...] = ()
+        self,
+        scope: Scope,
+        vector: NDArray[np.float16],
+        predicate: Predicate,
+        stages: tuple[Stage, ...] = (),
+        *,
+        stages_chosen: bool = False,
     ) -> SearchResult:
-        """Search with one vector: the usual case. `stages`: none for the full dimension alone."""
+        """Search with one vector: the usual case. `stages`: none for the full dimension alone.
+
+        `stages_chosen`: the caller named them, and no index is to have others.
+        """
         full = stages or (Stage(scope.version.dimension, scope.options.limit),)
+        options = scope.options
 
         async def ask(count: int) -> IndexAnswer:
             return await self._stores.index.search(
@@ -157,16 +167,19 @@ class SearchPipeline:
                     vector,
                     widen(full, count),
                     predicate,
-                    scope.options.params,
-                    with_owners=scope.options.diversity.max_per_owner > 0,
-                    with_vectors=scope.options.diversity.mmr_lambda is not None,
+                    options.params,
+                    with_owners=options.diversity.max_per_owner > 0,
+                    with_vectors=options.diversity.mmr_lambda is not None,
+                    stages_chosen=stages_chosen,
+                    min_consistency_token=options.min_consistency_token,
                 )
             )
 
         # Counts the caller chose bound the search; default ones grow with need.
-        ceiling = full[-1].candidate_count if len(full) > 1 else MAX_CANDIDATES
-        hits, report = await self.collect(scope, ask, ceiling=max(ceiling, scope.options.limit))
-        return SearchResult(hits, report, widen(full, scope.options.limit) if not stages else full)
+        ceiling = full[-1].candidate_count if stages_chosen else MAX_CANDIDATES
+        hits, report = await self.collect(scope, ask, ceiling=max(ceiling, options.limit))
+        report.stages = report.stages or full
+        return SearchResult(hits, report)
 
     async def collect(
         self,
@@ -202,6 +215,7 @@ class SearchPipeline:
             options.limit,
             answer.generation,
             answer.effort,
+            stages=answer.stages,
         )
         if len(draft.item_ids) < options.limit:
             report.shortfall = (
@@ -250,11 +264,7 @@ class SearchPipeline:
     ) -> tuple[Draft, Shortfall | None]:
         """Best chunk an item, threshold, owner cap; with the reason if threshold or cap removed anything."""
         metric = scope.collection.metric
-        scores = (
-            rescore(answer)
-            if rescore is not None
-            else np.array([score_of(d, metric) for d in answer.distances.tolist()])
-        )
+        scores = rescore(answer) if rescore is not None else scores_of(answer.distances, metric)
         draft = Draft(answer.item_ids, answer.chunk_indexes, answer.distances, scores, answer.owner_ids, answer.vectors)
         if rescore is not None:
             draft = draft.take(sorted(range(len(scores)), key=lambda i: (-scores[i], answer.item_ids[i])))

@@ -53,7 +53,7 @@ async def search_similar_items(stores: Stores, pipeline: SearchPipeline, request
     scope = await pipeline.scope(request.collection, request.options)
     check_filter(request.options.filter, scope.collection, "options.filter")
     wanted = tuple(dict.fromkeys((*request.item_ids, *request.negative_item_ids)))
-    vectors = await stores.index.vectors(scope.version, wanted, scope.viewer)
+    vectors = await stores.index.vectors(scope.version, wanted, scope.viewer, scope.options.min_consistency_token)
     scope.watch.lap("seeds")
     missing = tuple(i for i in wanted if i not in vectors)
     positives = [vectors[i] for i in dict.fromkeys(request.item_ids) if i in vectors]
@@ -110,6 +110,7 @@ async def _by_best_score(
             scope.options.params,
             with_owners=scope.options.diversity.max_per_owner > 0,
             with_vectors=True,
+            min_consistency_token=scope.options.min_consistency_token,
         )
         answers = await asyncio.gather(*(stores.index.search(replace(query, vector=p)) for p in positives))
         return _union(answers)

@@ -61,7 +61,7 @@ async def profile_of(stores: Stores, scope: Scope, user_id: str, history: Sequen
     strongest = list(engagement.attracting)[:PROFILE_ITEMS]
     if strongest:
         reason = "NO_VECTORS"
-        found = await stores.index.vectors(scope.version, strongest, _EVERYTHING)
+        found = await stores.index.vectors(scope.version, strongest, _EVERYTHING, scope.options.min_consistency_token)
         used = [i for i in strongest if i in found]
         if used:
             rows = np.stack([found[i].astype(np.float32).mean(axis=0) for i in used]).astype(np.float16)

@@ -62,7 +62,8 @@ def choose(
     AUTO compares the work of both ways. An exact scan looks at rows x selectivity rows. A graph search that wants
     `count` of them passes about count / selectivity, each GRAPH_STEP_COST times as dear.
 
-    Raises: FailedPreconditionError (INDEX_NOT_READY) when a source is asked for by name and is not ready.
+    Raises: FailedPreconditionError (INDEX_NOT_READY, SOURCE_UNAVAILABLE) when a source is asked for by name and is not
+    there.
     """
     source = params.source
     if source is Source.AUTO:
@@ -75,6 +76,8 @@ def choose(
             source = Source.EXACT
         else:
             source = Source.HNSW if Source.HNSW in ready else Source.IVFFLAT
+    elif source is Source.FAISS:
+        raise FailedPreconditionError("this server has no FAISS cache; use SOURCE_AUTO", reason="SOURCE_UNAVAILABLE")
     elif source is not Source.EXACT and source not in ready:
         where = " over popular items" if params.scope is IndexScope.POPULAR else ""
         raise FailedPreconditionError(

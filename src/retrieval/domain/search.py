@@ -93,8 +93,9 @@ class Predicate:
 class IndexQuery:
     """A question to a vector index. `vector`: (dim,) float16 in stored form (see `vectors.to_half`).
 
-    `stages` is never empty; its last candidate count is `count`, the number of rows wanted. `with_owners` and
-    `with_vectors` ask for those columns of the answer.
+    `stages` is never empty; its last candidate count is `count`, the number of rows wanted. Unless they are
+    `stages_chosen` by the caller, an index may have better ones. `with_owners` and `with_vectors` ask for those columns
+    of the answer. The answer reflects the write of `min_consistency_token`, where there is one.
     """
 
     collection: Collection
@@ -105,6 +106,8 @@ class IndexQuery:
     params: SearchParams = SearchParams()
     with_owners: bool = False
     with_vectors: bool = False
+    stages_chosen: bool = False
+    min_consistency_token: str = ""
 
     @property
     def count(self) -> int:
@@ -119,6 +122,7 @@ class IndexAnswer:
     `distances`: (n,) float64. `owner_ids` where asked for, else empty. `vectors`: (n, dim) float16 where asked for.
     `exhausted`: no further row satisfies the predicate. `scan_limited`: the index gave up before it could know.
     `effort` is the ef_search or nprobe used, 0 for an exact scan; `generation` counts builds of the index used.
+    `stages` are those that ran, where they are not the query's.
     """
 
     item_ids: list[str]
@@ -131,6 +135,7 @@ class IndexAnswer:
     scan_limited: bool = False
     effort: int = 0
     generation: int = 0
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,7 @@ class Hit:
 
 @dataclass(slots=True)
 class SearchReport:
-    """How an answer came about. `timings_s`: (stage, seconds) in order."""
+    """How an answer came about. `timings_s`: (stage, seconds) in order. `stages`: those that ran."""
 
     source: Source
     embedding_version: int
@@ -192,12 +197,12 @@ class SearchReport:
     degraded_reason: str = ""
     missing_item_ids: tuple[str, ...] = ()
     consistency_token: str = ""
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first, with the report; `stages` are those that ran."""
+    """Hits, best first, with the report."""
 
     hits: list[Hit]
     report: SearchReport
-    stages: tuple[Stage, ...] = ()

@@ -96,6 +96,15 @@ def score_of(distance: float, metric: Metric) -> float:
     return 1.0 / (1.0 + distance)
 
 
+def scores_of(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """`score_of` each distance."""
+    if metric is Metric.COSINE:
+        return 1.0 - distances
+    if metric is Metric.INNER_PRODUCT:
+        return -distances
+    return 1.0 / (1.0 + distances)
+
+
 def combine(
     positives: NDArray[np.float16],
     negatives: NDArray[np.float16] | None,

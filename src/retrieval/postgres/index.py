@@ -65,7 +65,11 @@ class PostgresIndex:
         return replace(_answer(rows, query, Source.EXACT), exhausted=True)
 
     async def vectors(
-        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+        self,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        viewer: Viewer,
+        min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every commit
     ) -> dict[str, NDArray[np.float16]]:
         """Chunk vectors by item: see `VectorIndex`."""
         parameters = Parameters(list(item_ids))

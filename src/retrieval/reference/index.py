@@ -56,7 +56,11 @@ class ReferenceIndex:
         return _answer(held, query, [rows[i] for i in best], exhausted=True)
 
     async def vectors(
-        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer
+        self,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        viewer: Viewer,
+        min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every commit
     ) -> dict[str, NDArray[np.float16]]:
         """See `VectorIndex`."""
         held = self._memory.holding(version.version_id)

@@ -10,7 +10,7 @@ from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
 from retrieval.application.user_candidates import UserCandidates
-from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
+from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.funnel import MAX_STAGES
 from retrieval.domain.planning import MAX_EF_SEARCH
 from retrieval.domain.search import NO_FILTER, Diversity, IndexScope, SearchOptions, SearchParams, Source, Stage, View
@@ -127,14 +127,12 @@ def read_options(
 
 
 def read_params(message: common_pb.SearchParams, field: str) -> SearchParams:
-    """How hard to search. Raises: FailedPreconditionError (SOURCE_UNAVAILABLE) for a source this server lacks."""
+    """How hard to search."""
     source = enums.read(enums.SOURCE, message.source, f"{field}.source", Source.AUTO)
     if message.exact:
         if source not in {Source.AUTO, Source.EXACT}:
             raise InvalidArgumentError.of(f"{field}.exact", f"contradicts the source {source.value}")
         source = Source.EXACT
-    if source is Source.FAISS:
-        raise FailedPreconditionError("this server has no FAISS cache; use SOURCE_AUTO", reason="SOURCE_UNAVAILABLE")
     recall = message.target_recall
     require(0.0 <= recall <= 1.0, f"{field}.target_recall", "must be above 0 and at most 1")
     return SearchParams(

@@ -68,7 +68,7 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         """Nearest to a vector."""
         reply = pb.SearchMatryoshkaResponse()
         result = await self._matryoshka(request, self._caller(context), reply)
-        write_stages(result.stages, reply.stages)
+        write_stages(result.report.stages, reply.stages)
         return reply
 
     async def RankItems(self, request: pb.RankItemsRequest, context: Context) -> pb.RankItemsResponse:

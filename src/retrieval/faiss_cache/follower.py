@@ -1,0 +1,102 @@
+"""Follows the store: one step after the other, each from one consistent snapshot to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from retrieval.domain.errors import RetrievalError
+from retrieval.faiss_cache.manifest import SegmentError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from retrieval.application.ports import ChangeFeed, Position
+    from retrieval.faiss_cache.cache_settings import CacheSettings
+    from retrieval.faiss_cache.resident import Resident
+
+log = logging.getLogger("retrieval.cache")
+
+
+class Follower:
+    """Keeps all residents at one position. `on_catalogue` is awaited when collections or versions changed."""
+
+    def __init__(
+        self,
+        feed: ChangeFeed,
+        settings: CacheSettings,
+        residents: Mapping[int, Resident],
+        on_catalogue: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._feed = feed
+        self._settings = settings
+        self._residents = residents
+        self._on_catalogue = on_catalogue
+        self._position: Position | None = None
+        self._synced_at = -float("inf")
+        self._stepping = asyncio.Lock()
+        self._advanced = asyncio.Event()
+
+    @property
+    def staleness_s(self) -> float:
+        """Age of what the cache reflects: at most so long ago it was all that was committed."""
+        return time.monotonic() - self._synced_at
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the cache lags less than the bound."""
+        return self.staleness_s <= self._settings.max_staleness_s
+
+    def reflects(self, token: str) -> bool:
+        """Whether the write of that token is in. Raises: InvalidArgumentError (BAD_CONSISTENCY_TOKEN)."""
+        return self._position is not None and self._position.reflects(token)
+
+    async def wait_for(self, token: str, timeout_s: float) -> bool:
+        """Wait until the write of that token is in; False when it is not within the time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.reflects(token):
+                    await self._advanced.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Follow until cancelled; trouble with the store is waited out."""
+        while True:
+            try:
+                await self.step()
+            except RetrievalError as error:
+                log.info("the cache cannot follow: %s", error.message)
+            await self._feed.wait(self._settings.heartbeat_s)
+
+    async def step(self) -> None:
+        """Come to what is committed now."""
+        async with self._stepping:
+            started = time.monotonic()
+            catalogue = False
+            async with self._feed.snapshot() as snapshot:
+                changed: dict[int, set[str]] = {}
+                if self._position is not None:
+                    changes = await snapshot.changes(self._position)
+                    if changes is None:
+                        log.warning("the change log does not reach back to where the cache was: it starts over")
+                        catalogue = True
+                        for resident in self._residents.values():
+                            resident.forget()
+                    else:
+                        changed, catalogue = changes.items, changes.catalogue
+                for resident in list(self._residents.values()):
+                    try:
+                        await resident.step(snapshot, changed.get(resident.collection.collection_id, set()), self._feed)
+                    except SegmentError as error:
+                        log.warning("%s; it is built anew", error)
+                        resident.outgrown = True
+                self._position = snapshot.position
+            self._synced_at = started
+            self._advanced.set()
+            self._advanced = asyncio.Event()
+        if catalogue:
+            await self._on_catalogue()

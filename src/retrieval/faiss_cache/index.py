@@ -1,0 +1,212 @@
+"""The vector index in front of Postgres: answers from memory where it may, and hands on what it may not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.application.deadline import remaining_s
+from retrieval.application.ports import InstantHits
+from retrieval.domain.errors import FailedPreconditionError, UnavailableError
+from retrieval.domain.filters import check_filter
+from retrieval.domain.model import ANONYMOUS
+from retrieval.domain.search import Diversity, IndexAnswer, Predicate, Source, View
+from retrieval.domain.vectors import scores_of, to_half_rows
+from retrieval.faiss_cache.budget import Residency
+from retrieval.faiss_cache.quantized import as_codes, decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.application.ports import CacheReport, VectorIndex
+    from retrieval.domain.model import EmbeddingVersion, Viewer
+    from retrieval.domain.search import IndexQuery, SearchOptions
+    from retrieval.faiss_cache.cache import FaissCache
+    from retrieval.faiss_cache.view import Rows
+    from retrieval.faiss_cache.view import View as CacheView
+
+TOKEN_SHARE = 0.5
+"""Part of the remaining time that a search spends waiting for a token before it turns to Postgres."""
+TOKEN_WAIT_S = 1.0
+"""At most so long: Postgres answers in a few milliseconds."""
+_OVERSAMPLED = 4
+
+
+class CachedIndex:
+    """Implements `VectorIndex` over the cache, with `store` for everything else."""
+
+    def __init__(self, cache: FaissCache, store: VectorIndex) -> None:
+        self._cache = cache
+        self._store = store
+
+    async def search(self, query: IndexQuery) -> IndexAnswer:
+        """See `VectorIndex`."""
+        source = query.params.source
+        if source not in {Source.AUTO, Source.FAISS}:
+            return await self._store.search(query)
+        view = await self._view(query)
+        if view is None:
+            if source is Source.FAISS:
+                raise FailedPreconditionError(
+                    "this version is not in the FAISS cache (it is being built, too large for the memory budget, or "
+                    "not the active one): see GetIndexStats, or ask for SOURCE_AUTO",
+                    reason="INDEX_NOT_READY",
+                )
+            return await self._store.search(query)
+        if view.residency is Residency.COARSE:
+            return await self._refined_by_store(view, query)
+        if view.scans(query.params):
+            # Other searches must not wait for it on the event loop.
+            return await asyncio.to_thread(answer, view, query)
+        return answer(view, query)
+
+    async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
+        """See `VectorIndex`."""
+        return await self._store.rank(query, item_ids)
+
+    async def vectors(
+        self, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer, min_consistency_token: str = ""
+    ) -> dict[str, NDArray[np.float16]]:
+        """See `VectorIndex`."""
+        resident = self._cache.resident(version.version_id)
+        view = None if resident is None else self._cache.view(resident.collection.name)
+        if view is None or view.residency is not Residency.FULL or not self._cache.reflects(min_consistency_token):
+            return await self._store.vectors(version, item_ids, viewer)
+        rows = view.rows_of(item_ids, viewer)
+        found: dict[str, list[NDArray[np.float16]]] = {}
+        for item_id, vector in zip(view.item_ids(rows), view.vectors(rows), strict=True):
+            found.setdefault(item_id, []).append(vector)
+        return {item_id: np.stack(chunks) for item_id, chunks in found.items()}
+
+    async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
+        """See `VectorIndex`."""
+        return await self._store.sample(version, count)
+
+    def search_now(self, collection: str, vectors: NDArray[np.float32], options: SearchOptions) -> InstantHits | None:
+        """See `VectorCache`."""
+        view = self._cache.view(collection, options.embedding_version)
+        if (
+            view is None
+            or view.residency is not Residency.FULL
+            or vectors.shape[1] != view.version.dimension
+            or view.version.max_chunks > 1
+            or not _is_instant(options)
+            or not self._cache.reflects(options.min_consistency_token)
+            or view.scans(options.params)
+        ):
+            return None
+        half = to_half_rows(vectors, view.collection.metric)
+        if half is None:
+            return None
+        if not options.filter.empty:
+            check_filter(options.filter, view.collection)
+        predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
+        admitted = view.admitted(predicate, options.params.scope)
+        if admitted.count < options.limit:
+            return None
+        found = view.search(decoded(as_codes(half)), options.limit, admitted, options.params)
+        rows = found.rows.ravel()
+        distances = found.distances.ravel()
+        return InstantHits(
+            options.limit,
+            view.item_ids(rows),
+            scores_of(distances, view.collection.metric),
+            distances,
+            view.version.version,
+            view.generation,
+            found.effort,
+            found.stages,
+        )
+
+    def report(self, version: EmbeddingVersion) -> CacheReport:
+        """See `VectorCache`."""
+        return self._cache.report(version)
+
+    def prewarm(self, version: EmbeddingVersion) -> None:
+        """See `VectorCache`."""
+        self._cache.prewarm(version)
+
+    async def _view(self, query: IndexQuery) -> CacheView | None:
+        """The view that may answer: held, fresh, and reflecting the query's token."""
+        cache = self._cache
+        name = query.collection.name
+        view = cache.view(name, query.version.version)
+        if view is None or view.version.version_id != query.version.version_id:
+            return None
+        token = query.min_consistency_token
+        if not cache.reflects(token):
+            named = query.params.source is Source.FAISS
+            share = 1.0 if named else TOKEN_SHARE
+            if not await cache.wait_for(token, min(remaining_s() * share, 3600.0 if named else TOKEN_WAIT_S)):
+                if named:
+                    raise UnavailableError(
+                        "the FAISS cache has not caught up with the token; try again, or ask for SOURCE_AUTO",
+                        reason="CACHE_BEHIND",
+                    )
+                return None
+            view = cache.view(name, query.version.version)
+        return view
+
+    async def _refined_by_store(self, view: CacheView, query: IndexQuery) -> IndexAnswer:
+        """The coarse index proposes, Postgres compares and applies the predicate, by id."""
+        wide = max(_OVERSAMPLED * query.count, 100)
+        rows = view.proposed(query.vector[np.newaxis].astype(np.float32), wide)
+        found = await self._store.rank(query, view.item_ids(rows))
+        if len(found.item_ids) < query.count:
+            return await self._store.search(query)  # too much of what was proposed is filtered out
+        cut = slice(query.count)
+        return replace(
+            found,
+            item_ids=found.item_ids[cut],
+            chunk_indexes=found.chunk_indexes[cut],
+            distances=found.distances[cut],
+            owner_ids=found.owner_ids[cut],
+            vectors=None if found.vectors is None else found.vectors[cut],
+            source=Source.FAISS,
+            exhausted=False,
+            effort=wide,
+            generation=view.generation,
+        )
+
+
+def _is_instant(options: SearchOptions) -> bool:
+    """Whether hits follow from the index alone: nothing to thin out, reorder or attach."""
+    return (
+        options.view is View.ID_SCORE
+        and options.params.source in {Source.AUTO, Source.FAISS}
+        and options.score_threshold is None
+        and options.diversity == Diversity()
+    )
+
+
+def answer(view: CacheView, query: IndexQuery) -> IndexAnswer:
+    """What the view answers; safe in any thread."""
+    admitted = view.admitted(query.predicate, query.params.scope)
+    vector = query.vector[np.newaxis].astype(np.float32)
+    if query.stages_chosen:
+        found = view.refine(vector, query.stages, admitted, query.params)
+    else:
+        found = view.search(vector, query.count, admitted, query.params)
+    return _row_answer(view, query, found)
+
+
+def _row_answer(view: CacheView, query: IndexQuery, found: Rows) -> IndexAnswer:
+    rows = found.rows[0]
+    rows = rows[rows >= 0]
+    return IndexAnswer(
+        view.item_ids(rows),
+        view.chunk_indexes(rows),
+        found.distances[0, : len(rows)],
+        Source.FAISS,
+        view.owner_ids(rows) if query.with_owners else [],
+        view.vectors(rows) if query.with_vectors else None,
+        exhausted=len(rows) >= found.admitted,
+        effort=found.effort,
+        generation=view.generation,
+        stages=found.stages,
+    )

@@ -1,0 +1,75 @@
+"""Which calibrated plan a search runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from retrieval.faiss_cache.calibration import HITS
+from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
+
+if TYPE_CHECKING:
+    from retrieval.domain.search import SearchParams
+    from retrieval.faiss_cache.manifest import Manifest, Plan
+
+DEFAULT_RECALL = 0.95
+"""Recall that a search asks for when it does not say."""
+EXACT_PREFERENCE = 2.0
+"""Comparing every admitted row may take this many times as long as the graph and is still preferred: it cannot miss,
+while plans under filters were calibrated with random rows, which real filters are not."""
+_UNFILTERED = 0.9
+_SHORTLIST_ROOM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How to search a segment. `ef_search` 0: compare every admitted row."""
+
+    ef_search: int
+    shortlist: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether no graph is used."""
+        return self.ef_search == 0
+
+
+def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted: int) -> Effort:
+    """The cheapest effort for `count` hits among `admitted` rows that reaches the recall asked for."""
+    if params.ef_search is not None and manifest.kind == "hnsw":
+        # The caller's ef is kept; everything it finds is worth comparing.
+        return Effort(max(params.ef_search, count), max(params.ef_search, count))
+    target = DEFAULT_RECALL if params.target_recall is None else params.target_recall
+    share = admitted / max(manifest.rows, 1)
+    if share >= _UNFILTERED:
+        plan = _reaching(manifest.frontier, target)
+        return _scaled(plan, count)
+    on_prefix, on_all = manifest.exact_row_us
+    exact_us = admitted * (on_all if admitted <= FULLY_COMPARED_ROWS else on_prefix)
+    reachable = [p for p in manifest.filtered if p.selectivity <= share]
+    if not reachable:
+        return Effort(0, _long(manifest, target, count))
+    nearest = max(p.selectivity for p in reachable)
+    plan = _reaching([p for p in reachable if p.selectivity == nearest], target)
+    if plan.ef_search == 0 or exact_us <= EXACT_PREFERENCE * plan.microseconds * max(1.0, count / HITS):
+        return Effort(0, _long(manifest, target, count))
+    return _scaled(plan, count)
+
+
+def _reaching(plans: tuple[Plan, ...] | list[Plan], target: float) -> Plan:
+    """The plan of the least calibrated recall that is enough; of the highest where none is."""
+    return next((p for p in plans if p.target_recall >= target - 1e-9), plans[-1])
+
+
+def _scaled(plan: Plan, count: int) -> Effort:
+    """Plans are for ten hits; longer pages need more in proportion."""
+    factor = max(1.0, count / HITS)
+    shortlist = max(count, ceil(plan.shortlist * factor))
+    return Effort(0 if plan.ef_search == 0 else max(shortlist, ceil(plan.ef_search * factor)), shortlist)
+
+
+def _long(manifest: Manifest, target: float, count: int) -> int:
+    """Shortlist of an exact search on the prefix: well beyond what the graph needs, since the filter may be far off."""
+    plan = _reaching(manifest.frontier, target)
+    return max(100, _SHORTLIST_ROOM * _scaled(plan, count).shortlist)

@@ -1,0 +1,144 @@
+"""One embedding version in memory: how its view comes to be and follows the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from retrieval.faiss_cache.budget import Residency
+from retrieval.faiss_cache.delta import Delta
+from retrieval.faiss_cache.manifest import SegmentError
+from retrieval.faiss_cache.segment import Bitmap
+from retrieval.faiss_cache.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as AbstractCollection
+
+    from retrieval.application.ports import ChangeFeed, Position, StoreSnapshot
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.faiss_cache.cache_settings import CacheSettings
+    from retrieval.faiss_cache.segment import Segment
+
+INLINE_ROWS = 16
+"""So few rows are taken in on the event loop; more go to a thread, so that searches do not wait."""
+
+
+@dataclass(slots=True)
+class Resident:
+    """Keeps `view` true to the store; None while it cannot be.
+
+    `offered`: a segment to go over to at the next step. `residency`: what the memory budget grants it. `outgrown`: too
+    much changed to follow; only the next segment helps. `changed_at`: monotonic time of the last change.
+    """
+
+    collection: Collection
+    version: EmbeddingVersion
+    settings: CacheSettings
+    view: View | None = None
+    offered: Segment | None = None
+    residency: Residency = Residency.FULL
+    outgrown: bool = False
+    changed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows that the next segment would take in or leave out."""
+        return 0 if self.view is None else self.view.delta.rows + self.view.dead_rows
+
+    @property
+    def build_is_due(self) -> bool:
+        """Whether a segment should be built."""
+        if self.residency is Residency.NONE:
+            return False
+        segment_rows = 0 if self.view is None else self.view.segment_rows
+        return self.outgrown or self.changed_rows > self.settings.worth_a_build(segment_rows)
+
+    def redefine(self, collection: Collection, version: EmbeddingVersion) -> None:
+        """Take on changed definitions."""
+        self.collection, self.version = collection, version
+        if self.residency is Residency.NONE:
+            self.residency = Residency.FULL  # there may be room now
+        if self.view is not None:
+            self.view = replace(self.view, collection=collection, version=version, admissions={})
+
+    def grant(self, residency: Residency) -> None:
+        """Take on what the memory budget grants."""
+        self.residency = residency
+        if residency is Residency.NONE:
+            self.view = None
+        elif self.view is not None:
+            self.view = replace(self.view, residency=residency, admissions={})
+
+    def forget(self) -> None:
+        """The store cannot tell what changed: start over."""
+        self.view = None
+
+    async def step(self, snapshot: StoreSnapshot, changed: AbstractCollection[str], feed: ChangeFeed) -> None:
+        """Come to the snapshot. `changed`: items of the collection that changed since the view's position."""
+        if changed:
+            self.changed_at = time.monotonic()
+        segment, self.offered = self.offered, None
+        if segment is not None:
+            await self._adopt(segment, snapshot, feed)
+        elif self.view is not None:
+            if changed:
+                await self._move(self.view, snapshot, changed)
+            elif str(self.view.position) != str(snapshot.position):
+                self.view = replace(self.view, position=snapshot.position)
+        elif not self.outgrown and self.residency is not Residency.NONE:
+            # A version without a segment is read whole, as long as it is small.
+            await self._move(self._empty(None, snapshot.position), snapshot, None)
+
+    async def _adopt(self, segment: Segment, snapshot: StoreSnapshot, feed: ChangeFeed) -> None:
+        """Go over to a segment: what changed since it was read makes the new delta."""
+        changes = await snapshot.changes(feed.position(segment.manifest.position))
+        if changes is None:
+            raise SegmentError(f"generation {segment.manifest.generation} is older than the change log remembers")
+        self.outgrown = False
+        changed = changes.items.get(self.collection.collection_id, set())
+        await self._move(self._empty(segment, snapshot.position), snapshot, changed)
+
+    def _empty(self, segment: Segment | None, position: Position) -> View:
+        delta = Delta(self.collection, self.version)
+        return View(self.collection, self.version, segment, None, delta.view(), position, self.residency)
+
+    async def _move(self, view: View, snapshot: StoreSnapshot, changed: AbstractCollection[str] | None) -> None:
+        """Bring `view` to the snapshot by the items that changed, None for all, and serve it from then on.
+
+        Searches go on with the view as it is: what is appended meanwhile is beyond what it looks at.
+        """
+        most = self.settings.too_many(view.segment_rows)
+        delta = view.delta.delta
+        if len(changed or ()) + view.delta.rows + view.dead_rows > most:
+            self.view, self.outgrown = None, True
+            return
+        living = view.living
+        try:
+            if changed is not None:
+                delta.kill(changed)
+                living = _less(view, changed)
+            wanted = None if changed is None else sorted(changed)
+            async for batch in snapshot.rows(self.collection, self.version, wanted):
+                if view.delta.rows + len(batch.items) > most or delta.rows > most:
+                    self.view, self.outgrown = None, True
+                    return
+                if len(batch.items) <= INLINE_ROWS:
+                    delta.append(batch)
+                else:
+                    await asyncio.to_thread(delta.append, batch)
+        except BaseException:
+            delta.revert(view.delta)
+            raise
+        self.view = replace(view, living=living, delta=delta.view(), position=snapshot.position, admissions={})
+
+
+def _less(view: View, changed: AbstractCollection[str]) -> Bitmap | None:
+    """The living rows of the segment without those of the changed items."""
+    if view.segment is None:
+        return None
+    gone = view.segment.columns.item_ids.rows_of(changed)
+    if not len(gone):
+        return view.living
+    return (view.living or Bitmap.full(view.segment_rows)).without(gone)

@@ -1,0 +1,114 @@
+"""A segment as it is served: mapped files, shared with every process that maps them, never changed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+
+from retrieval.domain.model import Metric
+from retrieval.faiss_cache.arrays import map_arrays
+from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS, VECTORS
+from retrieval.faiss_cache.columns import Columns
+from retrieval.faiss_cache.funnel import Funnel
+from retrieval.faiss_cache.manifest import SegmentError
+from retrieval.faiss_cache.quantized import map_index
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import Collection
+    from retrieval.domain.search import IndexScope, Predicate
+    from retrieval.faiss_cache.manifest import Manifest
+
+KEPT_BITMAPS = 64
+"""Filter bitmaps kept a segment, one bit a row each."""
+
+
+class Bitmap:
+    """A set of rows, one bit each in the order FAISS expects (least significant first)."""
+
+    def __init__(self, packed: NDArray[np.uint8], rows: int) -> None:
+        self.packed = packed
+        self.rows = rows
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Bitmap:
+        """The rows where the mask is true."""
+        return cls(np.packbits(mask, bitorder="little"), len(mask))
+
+    @classmethod
+    def full(cls, rows: int) -> Bitmap:
+        """All rows."""
+        return cls.of(np.ones(rows, np.bool_))
+
+    @cached_property
+    def count(self) -> int:
+        """Number of rows in the set."""
+        return int(np.bitwise_count(self.packed).sum())
+
+    @cached_property
+    def members(self) -> NDArray[np.int64]:
+        """The rows in the set, ascending."""
+        return np.flatnonzero(np.unpackbits(self.packed, count=self.rows, bitorder="little"))
+
+    @cached_property
+    def selector(self) -> Any:
+        """The set as FAISS takes it."""
+        return faiss.IDSelectorBitmap(self.packed)
+
+    def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of `rows` are in the set."""
+        bits: NDArray[np.bool_] = (self.packed[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1
+        return bits
+
+    def without(self, rows: NDArray[np.int64]) -> Bitmap:
+        """The set less `rows`."""
+        packed = self.packed.copy()
+        np.bitwise_and.at(packed, rows >> 3, ~(np.uint8(1) << (rows & 7).astype(np.uint8)))
+        return Bitmap(packed, self.rows)
+
+    def both(self, other: Bitmap) -> Bitmap:
+        """The rows in both sets."""
+        return Bitmap(self.packed & other.packed, self.rows)
+
+
+@dataclass(slots=True)
+class Segment:
+    """Mapped files of a generation. `norms`: (rows,) float32. `bitmaps`: of recent filters, least recent first."""
+
+    manifest: Manifest
+    funnel: Funnel
+    columns: Columns
+    norms: NDArray[np.float32]
+    bitmaps: OrderedDict[tuple[Predicate, IndexScope], Bitmap | None] = field(default_factory=OrderedDict)
+
+    def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap | None:
+        """The rows that the predicate admits, excluded items aside; None for all. Kept for the next of its kind."""
+        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, scope)
+        try:
+            self.bitmaps.move_to_end(key)
+            return self.bitmaps[key]
+        except KeyError:
+            mask = self.columns.admitted(key[0], scope, collection)
+            bitmap = self.bitmaps[key] = None if mask is None else Bitmap.of(mask)
+            while len(self.bitmaps) > KEPT_BITMAPS:
+                self.bitmaps.popitem(last=False)
+            return bitmap
+
+
+def open_segment(folder: Path, manifest: Manifest) -> Segment:
+    """Map the files of a verified manifest. Raises: SegmentError."""
+    try:
+        coarse = map_index(folder / COARSE) if manifest.size_of(COARSE) else None
+        vectors = map_index(folder / VECTORS) if manifest.size_of(VECTORS) else None
+        funnel = Funnel(coarse, vectors, Metric(manifest.metric))
+        return Segment(manifest, funnel, Columns.open(folder / COLUMNS), map_arrays(folder / NORMS)["norms"])
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SegmentError(f"{folder.name} cannot be mapped: {error}") from error

@@ -1,0 +1,349 @@
+"""A version as it is served at one moment: segment, what died in it, delta. Never changed; the next one replaces it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from retrieval.domain.model import Metric, Viewer
+from retrieval.domain.search import IndexScope, Predicate, SearchParams, Stage
+from retrieval.faiss_cache.budget import Residency
+from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
+from retrieval.faiss_cache.plans import Effort, choose_effort
+from retrieval.faiss_cache.quantized import decoded, prefixes
+from retrieval.faiss_cache.segment import Bitmap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.application.ports import Position
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.faiss_cache.columns import Columns
+    from retrieval.faiss_cache.delta import DeltaView
+    from retrieval.faiss_cache.funnel import Found
+    from retrieval.faiss_cache.segment import Segment
+
+T = TypeVar("T")
+
+MIN_PROPOSED = 32
+KEPT_ADMISSIONS = 64
+LONG_SCAN_ROWS = 20_000
+"""Comparing more rows than this takes milliseconds."""
+_SCANNED_SHARE = 0.3
+"""Where more of the rows are admitted, walking over all of them is cheaper than gathering those."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Answers to n queries: `rows` (n, count) int64, -1 for want of more, and `distances` (n, count) float64, nearest
+    first. Rows of the delta follow those of the segment. `admitted`: rows the predicate admits. `effort`: ef of the
+    graph, 0 where none was used. `stages`: those that ran.
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    admitted: int
+    effort: int
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What a predicate admits. `segment` None: all its rows. `delta`: (delta rows,) bool."""
+
+    segment: Bitmap | None
+    segment_count: int
+    delta: NDArray[np.bool_]
+    delta_count: int
+    selective: bool
+
+    @property
+    def count(self) -> int:
+        """Rows in all."""
+        return self.segment_count + self.delta_count
+
+
+@dataclass(slots=True)
+class View:
+    """Searches one embedding version. `dead`: rows of the segment that are no more, None where all live.
+
+    `position`: what it reflects. `residency`: how much of the segment may be used.
+    """
+
+    collection: Collection
+    version: EmbeddingVersion
+    segment: Segment | None
+    living: Bitmap | None
+    delta: DeltaView
+    position: Position
+    residency: Residency = Residency.FULL
+    admissions: dict[tuple[Predicate, IndexScope], Admitted] = field(default_factory=dict)
+
+    @property
+    def segment_rows(self) -> int:
+        """Rows of the segment, dead ones included."""
+        return 0 if self.segment is None else self.segment.manifest.rows
+
+    @property
+    def dead_rows(self) -> int:
+        """Rows of the segment that are no more."""
+        return 0 if self.living is None else self.segment_rows - self.living.count
+
+    @property
+    def generation(self) -> int:
+        """Generation of the segment, 0 where there is none."""
+        return 0 if self.segment is None else self.segment.manifest.generation
+
+    def scans(self, params: SearchParams) -> bool:
+        """Whether an unfiltered search would compare every row of a segment that is long."""
+        if self.segment is None or self.segment_rows < LONG_SCAN_ROWS:
+            return False
+        return choose_effort(self.segment.manifest, params, 1, self.segment_rows).exact
+
+    def proposed(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        """Rows near one query, (1, dim) float32, by the coarse index and the delta alone, (n,)."""
+        everything = self.admitted(Predicate(viewer=Viewer(unrestricted=True)), IndexScope.FULL)
+        return self._proposed(query, count, everything, SearchParams())
+
+    def admitted(self, predicate: Predicate, scope: IndexScope) -> Admitted:
+        """The living rows that predicate and scope admit."""
+        key = (predicate, scope)
+        known = self.admissions.get(key)
+        if known is None:
+            known = self._admit(predicate, scope)
+            if not predicate.excluded_item_ids and len(self.admissions) < KEPT_ADMISSIONS:
+                self.admissions[key] = known
+        return known
+
+    def _admit(self, predicate: Predicate, scope: IndexScope) -> Admitted:
+        excluded = predicate.excluded_item_ids
+        mask = self.delta.admitted(predicate, scope, self.collection)
+        bitmap = None
+        if self.segment is not None:
+            bitmap = self.segment.admitted(predicate, scope, self.collection)
+            if self.living is not None:
+                bitmap = self.living if bitmap is None else bitmap.both(self.living)
+            if excluded:
+                gone = self.segment.columns.item_ids.rows_of(excluded)
+                if len(gone):
+                    bitmap = (bitmap or Bitmap.full(self.segment_rows)).without(gone)
+        count = self.segment_rows if bitmap is None else bitmap.count
+        return Admitted(bitmap, count, mask, int(mask.sum()), not predicate.only_visibility)
+
+    def search(self, queries: NDArray[np.float32], count: int, admitted: Admitted, params: SearchParams) -> Rows:
+        """Nearest admitted rows to each of `queries`, (n, dim) float32 in stored form, by the calibrated funnel."""
+        effort = Effort(0, 0)
+        parts = []
+        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        if self.segment is not None and admitted.segment_count:
+            effort = choose_effort(self.segment.manifest, params, count, admitted.segment_count)
+            found = self._search_segment(self.segment, queries, count, admitted, effort)
+            parts.append(self._distances(*found, self.segment.norms, norms, 0))
+        if admitted.delta_count:
+            found = self.delta.delta.search(queries, count, admitted.delta, selective=admitted.selective)
+            parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
+        rows, distances = self._merged(parts, len(queries), count)
+        return Rows(rows, distances, admitted.count, effort.ef_search, self._stages(count, effort))
+
+    def refine(
+        self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
+    ) -> Rows:
+        """Nearest admitted rows to one query, (1, dim) float32, through the stages that the caller chose.
+
+        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, unless the
+        first stage is on just that dimension.
+        """
+        first = stages[0]
+        native = self.segment is None or first.dimension == self.segment.manifest.dimension
+        wide = first.candidate_count * (1 if native else 2)
+        rows = self._proposed(query, wide, admitted, params)
+        distances = np.zeros(len(rows))
+        for stage in stages:
+            distances = self._compared(query, rows, stage.dimension)
+            order = np.argsort(distances, kind="stable")[: stage.candidate_count]
+            rows, distances = rows[order], distances[order]
+        rows, distances = rows[np.newaxis], distances[np.newaxis]
+        self._untie(rows, distances)
+        return Rows(rows, distances, admitted.count, wide, tuple(stages))
+
+    def item_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Item id of each of `rows` (n,)."""
+        return self._gather(rows, lambda columns: columns.item_ids.ids_at)
+
+    def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Owner of each of `rows` (n,); empty where there is none."""
+        return self._gather(rows, lambda columns: columns.owners_at)
+
+    def chunk_indexes(self, rows: NDArray[np.int64]) -> list[int]:
+        """Chunk index of each of `rows` (n,)."""
+        return self._gather(rows, lambda columns: lambda r: columns.chunk_indexes[r].tolist())
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Vectors of `rows` (n,): (n, dim) float16."""
+        return self._codes(rows).view(np.float16)
+
+    def rows_of(self, item_ids: Sequence[str], viewer: Viewer) -> NDArray[np.int64]:
+        """Rows of those items that live and that the viewer may see."""
+        admitted = self.admitted(Predicate(viewer=viewer), IndexScope.FULL)
+        found = self.delta.columns.item_ids.rows_of(item_ids)
+        rows = found[admitted.delta[found]] + self.segment_rows
+        if self.segment is None:
+            return rows
+        held = self.segment.columns.item_ids.rows_of(item_ids)
+        if admitted.segment is not None:
+            held = held[admitted.segment.holds(held)]
+        return np.concatenate([held, rows])
+
+    def _search_segment(
+        self, segment: Segment, queries: NDArray[np.float32], count: int, admitted: Admitted, effort: Effort
+    ) -> Found:
+        bitmap = admitted.segment
+        if not effort.exact:
+            selector = None if bitmap is None else bitmap.selector
+            found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, selector)
+            if (found[1][:, min(count, admitted.segment_count) - 1] >= 0).all():
+                self._recheck(bitmap, found[1])
+                return found
+        if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
+            found = segment.funnel.scan(queries, count, None if bitmap is None else bitmap.selector)
+        else:
+            found = segment.funnel.exact(queries, count, effort.shortlist, bitmap.members)
+        self._recheck(bitmap, found[1])
+        return found
+
+    @staticmethod
+    def _recheck(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> None:
+        """Nothing leaves that the predicate does not admit, whatever the index did."""
+        if bitmap is None:
+            return
+        flat = rows[rows >= 0]
+        if not bitmap.holds(flat).all():
+            raise AssertionError("the index returned rows that its selector excludes")
+
+    def _stages(self, count: int, effort: Effort) -> tuple[Stage, ...]:
+        full = Stage(self.version.dimension, count)
+        if self.segment is None or effort.exact or self.segment.manifest.dimension == full.dimension:
+            return (full,)
+        return Stage(self.segment.manifest.dimension, max(effort.shortlist, count)), full
+
+    def _proposed(
+        self, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
+    ) -> NDArray[np.int64]:
+        parts = [np.zeros(0, np.int64)]
+        if self.segment is not None and admitted.segment_count:
+            parts.append(self._coarse_rows(self.segment, query, wide, admitted, params))
+        if admitted.delta_count:
+            found = self.delta.delta.search(query, wide, admitted.delta, selective=admitted.selective)[1][0]
+            parts.append(found[found >= 0] + self.segment_rows)
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _coarse_rows(
+        segment: Segment, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
+    ) -> NDArray[np.int64]:
+        bitmap, funnel = admitted.segment, segment.funnel
+        if bitmap is not None and bitmap.count <= max(wide, FULLY_COMPARED_ROWS):
+            return bitmap.members
+        share = admitted.segment_count / funnel.rows
+        ef_search = ceil(max(wide, params.ef_search or 0, MIN_PROPOSED) / share)
+        found = funnel.shortlist(query, min(wide, funnel.rows), ef_search, None if bitmap is None else bitmap.selector)
+        View._recheck(bitmap, found)
+        rows: NDArray[np.int64] = found[0][found[0] >= 0]
+        if len(rows) < min(wide, admitted.segment_count):
+            rows = funnel.scan(query, min(wide, funnel.rows), None if bitmap is None else bitmap.selector)[1][0]
+        return rows[rows >= 0]
+
+    def _distances(
+        self,
+        similarities: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        norms: NDArray[np.float32],
+        query_norms: NDArray[np.float32],
+        first: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows of the view and distances as the domain defines them, infinite where there is no row."""
+        distances = similarities.astype(np.float64)
+        if self.collection.metric is Metric.L2:
+            np.sqrt(np.maximum(distances, 0.0, out=distances), out=distances)
+        elif self.collection.metric is Metric.INNER_PRODUCT:
+            np.negative(distances, out=distances)
+        else:
+            distances /= norms[rows] * query_norms
+            np.subtract(1.0, np.clip(distances, -1.0, 1.0, out=distances), out=distances)
+        missing = rows < 0
+        if missing.any():
+            distances[missing] = np.inf
+            rows = np.where(missing, -1, rows + first)
+        elif first:
+            rows = rows + first
+        return rows, distances
+
+    def _merged(
+        self, parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]], queries: int, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        if not parts:
+            return np.full((queries, count), -1), np.full((queries, count), np.inf)
+        rows, distances = parts[0]
+        if len(parts) > 1:
+            rows = np.concatenate([r for r, _ in parts], axis=1)
+            distances = np.concatenate([d for _, d in parts], axis=1)
+        elif (distances[:, 1:] > distances[:, :-1]).all():
+            return rows, distances
+        # Also one part may be out of order: dividing by the norms swaps neighbours.
+        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        rows, distances = np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
+        self._untie(rows, distances)
+        return rows, distances
+
+    def _untie(self, rows: NDArray[np.int64], distances: NDArray[np.float64]) -> None:
+        """Order rows of equal distance by item id, then chunk."""
+        tied = (distances[:, 1:] == distances[:, :-1]) & np.isfinite(distances[:, 1:])
+        for number in np.flatnonzero(tied.any(axis=1)).tolist():
+            real = rows[number][rows[number] >= 0]
+            keys = list(zip(distances[number], self.item_ids(real), self.chunk_indexes(real), strict=False))
+            order = sorted(range(len(real)), key=keys.__getitem__)
+            rows[number, : len(real)] = real[order]
+
+    def _compared(self, query: NDArray[np.float32], rows: NDArray[np.int64], dimension: int) -> NDArray[np.float64]:
+        """Distances of `rows` on the first `dimension` components, (n,) float64."""
+        metric = self.collection.metric
+        found = prefixes(decoded(self._codes(rows)), dimension, metric)
+        wanted = prefixes(query, dimension, metric)
+        if metric is Metric.L2:
+            return np.asarray(np.linalg.norm(found - wanted, axis=1), np.float64)
+        products = (found @ wanted[0]).astype(np.float64)
+        if metric is Metric.INNER_PRODUCT:
+            return np.asarray(-products)
+        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted)
+        cosine = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+        return np.asarray(1.0 - np.clip(cosine, -1.0, 1.0))
+
+    def _codes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self.segment is None:
+            return self.delta.delta.codes(rows)
+        recent = rows >= self.segment_rows
+        if not recent.any():
+            return self.segment.funnel.codes[rows]
+        codes = np.empty((len(rows), self.segment.funnel.codes.shape[1]), np.uint8)
+        codes[~recent] = self.segment.funnel.codes[rows[~recent]]
+        codes[recent] = self.delta.delta.codes(rows[recent] - self.segment_rows)
+        return codes
+
+    def _gather(
+        self, rows: NDArray[np.int64], read: Callable[[Columns], Callable[[NDArray[np.int64]], list[T]]]
+    ) -> list[T]:
+        """What `read` tells of each row, from the part of the view that holds it."""
+        base = self.segment_rows
+        if self.segment is None:
+            return read(self.delta.columns)(rows)
+        if not len(rows) or rows.max() < base:
+            return read(self.segment.columns)(rows)
+        recent = rows >= base
+        old = iter(read(self.segment.columns)(rows[~recent]))
+        new = iter(read(self.delta.columns)(rows[recent] - base))
+        return [next(new) if late else next(old) for late in recent.tolist()]
