@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -147,6 +148,26 @@ def test_many_keywords(folder: Path, several: list[Forms], values: list[int], ex
 
 
 WIDE: list[Forms] = []
+
+
+def test_a_view_is_read_while_rows_are_appended() -> None:
+    items, chunk_indexes = shelf(3, 200)
+    growing = GrowingColumns(ATTRIBUTES)
+    growing.append(items, chunk_indexes)
+    view = growing.view()
+    more = shelf(4, 300)
+    predicate = Predicate(Filter(must=(Exists("genre"),)), Viewer("u1", ("g1",)), IDS[:50], ("u2",))
+    before = view.admitted(predicate, IndexScope.FULL, COLLECTION)
+    assert before is not None
+    with ThreadPoolExecutor(1) as other:
+        appended = other.submit(lambda: [growing.append(*more) for _ in range(20)])
+        while not appended.done():
+            again = view.admitted(predicate, IndexScope.FULL, COLLECTION)
+            assert again is not None
+            assert again.tolist() == before.tolist()
+        appended.result()
+    assert growing.rows == 200 + 20 * 300
+    assert view.rows == 200
 
 
 def test_nothing_restricts_nothing() -> None:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 MISSING = 0
 """Code of a row without a keyword; string number n has code n + 1."""
 
-_FEW = 4
-_SPARSE = 16
+_FEW = 16
+"""So many passes over the codes cost as much as looking each code up among those that are wanted."""
+
+_SPARSE = 64
+"""Setting this share of a mask row by row costs as much as one pass over the codes."""
 
 
 class Postings:
@@ -88,7 +91,8 @@ class KeywordColumn:
 
     def existing(self) -> NDArray[np.bool_]:
         """(rows,) new: which rows have a keyword."""
-        return np.not_equal(self.codes, MISSING)
+        existing: NDArray[np.bool_] = np.not_equal(self.codes, MISSING)
+        return existing
 
     def numbers_of(self, wanted: Iterable[Scalar]) -> list[int]:
         """The string numbers of those values that any row may have."""
@@ -98,7 +102,8 @@ class KeywordColumn:
         """Set `mask` (rows,) to `admit` at the rows of those string numbers; returns it."""
         if not numbers:
             return mask
-        if self.postings is not None and self.postings.count(numbers) * _SPARSE <= len(mask):
+        passes = min(len(numbers), _FEW)
+        if self.postings is not None and self.postings.count(numbers) * _SPARSE <= len(mask) * passes:
             mask[self.postings.rows_of(numbers)] = admit
             return mask
         for found in _scan(self.codes, [n + 1 for n in numbers], len(self.strings) + 1):
@@ -159,7 +164,9 @@ class Pairs:
 
     def rows_of(self, numbers: Sequence[int]) -> NDArray[np.int32]:
         """(n,) the rows of all the numbers."""
-        return np.concatenate([self._rows[found] for found in _scan(self._numbers, numbers, self._size)])
+        return np.concatenate(
+            [self._rows[np.flatnonzero(found)] for found in _scan(self._numbers, numbers, self._size)]
+        )
 
 
 def _numbers(strings: Strings, wanted: Iterable[Scalar]) -> list[int]:

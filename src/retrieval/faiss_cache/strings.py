@@ -29,6 +29,7 @@ class StringTable:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         # Elements and slices of a memoryview cost a fraction of those of an array.
+        self._arrays = arrays
         self._blob = arrays["blob"].data
         self._offsets = arrays["offsets"].data
 
@@ -56,6 +57,31 @@ class StringTable:
             else:
                 high = middle
         return low if low < len(self) and blob[offsets[low] : offsets[low + 1]] == wanted else -1
+
+    def equal(self, numbers: NDArray[np.int64], other: StringTable, others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) whether string `numbers[i]` of this table is string `others[i]` of the other one."""
+        starts, lengths = self._extents(numbers)
+        other_starts, other_lengths = other._extents(others)
+        same = np.equal(lengths, other_lengths)
+        candidates = np.flatnonzero(same)
+        lengths = lengths[candidates]
+        mine = self._arrays["blob"][ranges(starts[candidates], lengths)]
+        theirs = other._arrays["blob"][ranges(other_starts[candidates], lengths)]
+        same[np.repeat(candidates, lengths)[mine != theirs]] = False
+        return same
+
+    def _extents(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        offsets = self._arrays["offsets"]
+        starts = offsets[numbers].astype(np.int64)
+        return starts, offsets[numbers + 1].astype(np.int64) - starts
+
+
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The integers of every range [start, start + length), one range after the other."""
+    before = np.cumsum(lengths) - lengths
+    found: NDArray[np.int64] = np.repeat(starts - before, lengths)
+    found += np.arange(len(found))
+    return found
 
 
 def string_arrays(values: Iterable[str]) -> dict[str, NDArray[Any]]:
