@@ -80,6 +80,7 @@ class PostgresCollections:
                     f"collection {collection.name!r} exists; GetCollection shows it", reason="COLLECTION_EXISTS"
                 )
             await _add_version(connection, collection_id, version, VersionState.ACTIVE)
+            await _log_change(connection, collection_id)
             return await self._read(connection, collection.name)
 
     async def update(
@@ -107,6 +108,7 @@ class PostgresCollections:
                 for version in before.versions:
                     await connection.execute(queries("indexes")["forget_builds"], version.version_id, "popular_hnsw")
                     dropped.append(popular_index(version.version_id))
+            await _log_change(connection, collection_id)
             after = await self._read(connection, name)
         async with self._database.connection() as connection:
             for index in dropped:
@@ -125,6 +127,7 @@ class PostgresCollections:
             for table in ("items", "events", "requests", "changes"):
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
+            await _log_change(connection, collection_id)
         self.forget()
 
     async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
@@ -132,6 +135,7 @@ class PostgresCollections:
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
             number = await _add_version(connection, collection_id, version, VersionState.BUILDING)
+            await _log_change(connection, collection_id)
             found = await self._read(connection, name)
         self.forget()
         return next(v for v in found.versions if v.version == number)
@@ -173,6 +177,7 @@ class PostgresCollections:
     async def _swap(self, connection: Any, collection_id: int, name: str, version: int) -> Collection:
         await connection.execute(queries("collections")["retire_active_version"], collection_id)
         await connection.execute(queries("collections")["activate_version"], collection_id, version)
+        await _log_change(connection, collection_id)
         return await self._read(connection, name)
 
     @staticmethod
@@ -208,6 +213,10 @@ async def _add_version(connection: Any, collection_id: int, version: EmbeddingVe
         )
     )
     return int(row["version"])
+
+
+async def _log_change(connection: Any, collection_id: int) -> None:
+    await connection.execute(queries("changes")["log_catalogue_change"], collection_id)
 
 
 async def _has_rows(connection: Any, version: EmbeddingVersion) -> bool:
