@@ -21,7 +21,7 @@ from retrieval.config import Settings
 from retrieval.domain.errors import InvalidArgumentError, NotFoundError, RetrievalError, UnavailableError
 from retrieval.domain.model import AttributeType, Chunk, EmbeddingVersion, Event, Item, PopularThresholds, Viewer
 from retrieval.domain.search import Predicate
-from retrieval.postgres import row_batches
+from retrieval.postgres import row_batches, wakeups
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.database import Database
@@ -452,6 +452,24 @@ async def test_a_version_dropped_meanwhile_is_not_found(
     assert (await follower.step()).catalogue
 
 
+async def test_a_look_at_a_version_that_is_to_be_dropped_holds_no_writer_up(
+    feed: ChangeFeed, stores: Stores, collection: Collection, name: str, connection: asyncpg.Connection
+) -> None:
+    doomed = await load(stores, make(f"{name}-2", 10, dimension=4))
+    async with feed.snapshot() as look:
+        await batches(look, doomed)
+        deletion = asyncio.create_task(stores.collections.delete(doomed.name))
+        await until(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted", 1)
+        async with soon():
+            await upsert(stores, collection, "item-00001")
+        assert not deletion.done()
+        assert sum(len(b.items) for b in await batches(look, doomed)) == 10
+    async with soon():
+        await deletion
+    with pytest.raises(NotFoundError):
+        await stores.collections.get(doomed.name)
+
+
 async def test_a_lost_connection_is_unavailable_and_replaced(
     feed: ChangeFeed, collection: Collection, follower: Follower, connection: asyncpg.Connection
 ) -> None:
@@ -529,6 +547,26 @@ async def test_a_lost_listener_is_replaced_and_wakes_at_once(
         assert not waiting.done()
         await upsert(stores, collection, "a")
         await waiting
+
+
+async def test_a_listener_that_fell_silent_is_replaced(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the network drops an idle connection and tells nobody."""
+    monkeypatch.setattr(wakeups, "PULSE_S", 0.1)
+    database = Database(url, Settings())
+    connect, opened = database.dedicated, []
+
+    async def dedicated(application_name: str) -> Any:
+        opened.append(await connect(application_name))
+        return opened[-1]
+
+    monkeypatch.setattr(database, "dedicated", dedicated)
+    feed = PostgresChanges(database)
+    async with soon():
+        await feed.wait(60)
+        opened[0]._transport.pause_reading()
+        await feed.wait(60)
+    assert len(opened) == 2
+    await feed.stop()
 
 
 async def test_waiting_without_a_database_is_waiting(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import (
@@ -23,13 +26,13 @@ from retrieval.postgres.times import to_micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import asyncpg
-
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache
 
 CACHE_TTL_S = 1.0
 """How long another process's change to a collection may go unnoticed here."""
+DROP_PAUSE_S = 0.2
+"""Between two attempts to drop tables that somebody reads."""
 
 
 class PostgresCollections:
@@ -117,18 +120,30 @@ class PostgresCollections:
         return after
 
     async def delete(self, name: str) -> None:
-        """See `CollectionStore`."""
+        """See `CollectionStore`. Waits for readers of the collection's vectors, and lets writers pass meanwhile."""
+        while True:
+            if await self._delete(name):
+                self.forget()
+                return
+            await asyncio.sleep(DROP_PAUSE_S)
+
+    async def _delete(self, name: str) -> bool:
+        """Whether the collection was deleted: not while somebody reads."""
         sql = queries("collections")
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
             found = await self._read(connection, name)
+            await connection.execute(sql["drop_impatiently"])
             for version in found.versions:
-                await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+                try:
+                    await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+                except asyncpg.LockNotAvailableError:
+                    return False
             for table in ("items", "events", "requests", "changes"):
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
             await _log_change(connection, collection_id)
-        self.forget()
+            return True
 
     async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
         """See `CollectionStore`."""
