@@ -434,6 +434,30 @@ async def test_a_cancelled_look_leaves_nothing_behind(
     assert await follower.step() == NOTHING
 
 
+async def test_a_look_may_be_cancelled_at_any_moment(
+    feed: ChangeFeed, follower: Follower, connection: asyncpg.Connection
+) -> None:
+    """Even twice, the second time while the transaction is being rolled back."""
+
+    async def look() -> None:
+        async with feed.snapshot():
+            pass
+
+    for iterations in range(40):
+        task = asyncio.create_task(look())
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await follower.step() == NOTHING
+    open_ones = (
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+    )
+    await until(connection, open_ones, 0)
+
+
 async def until(connection: asyncpg.Connection, sql: str, value: object) -> None:
     deadline = time.monotonic() + SOON_S
     while await connection.fetchval(sql) != value:
