@@ -18,7 +18,8 @@ CREATE TABLE retrieval.change_log (
     transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     collection_id bigint NOT NULL,
     item_ids text[] NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    catalogue boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE retrieval.change_log ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
@@ -201,6 +202,13 @@ CREATE TABLE retrieval.requests (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE retrieval.service_state (
+    one_row boolean DEFAULT true NOT NULL,
+    identity uuid DEFAULT gen_random_uuid() NOT NULL,
+    log_begins xid8 DEFAULT '0'::xid8 NOT NULL,
+    CONSTRAINT service_state_one_row_check CHECK (one_row)
+);
+
 CREATE TABLE retrieval.training_pairs (
     collection_id bigint NOT NULL,
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -267,6 +275,9 @@ ALTER TABLE ONLY retrieval.relationships
 
 ALTER TABLE ONLY retrieval.requests
     ADD CONSTRAINT requests_pkey PRIMARY KEY (collection_id, request_id);
+
+ALTER TABLE ONLY retrieval.service_state
+    ADD CONSTRAINT service_state_pkey PRIMARY KEY (one_row);
 
 ALTER TABLE ONLY retrieval.training_pairs
     ADD CONSTRAINT training_pairs_pkey PRIMARY KEY (collection_id, user_id, item_id, interaction_at, model_version);

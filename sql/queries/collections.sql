@@ -21,6 +21,10 @@ CREATE TABLE retrieval.{partition} PARTITION OF retrieval.embeddings (
     CONSTRAINT {partition}_dimension CHECK (vector_dims(embedding) = {dim})
 ) FOR VALUES IN ({version_id}) WITH (toast_tuple_target = 8160)
 
+-- name: drop_impatiently
+-- While it waits for readers of a partition, dropping it locks the table above and with it every writer out.
+SET LOCAL lock_timeout = '500ms'
+
 -- name: drop_partition
 DROP TABLE IF EXISTS retrieval.{partition}
 

@@ -61,8 +61,9 @@ WITH logged AS (
 )
 SELECT transaction_id::text AS transaction_id, pg_notify('retrieval_changes', '') FROM logged
 
--- name: current_transaction
-SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS transaction_id
+-- name: own_transaction
+-- Of a transaction that does nothing else: whoever sees it sees all that was acknowledged before it began.
+SELECT pg_current_xact_id()::text AS transaction_id
 
 -- name: get_items
 -- Expects the primary key.

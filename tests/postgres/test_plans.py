@@ -14,10 +14,13 @@ from retrieval.domain.model import ANONYMOUS, AttributeType, Viewer
 from retrieval.domain.search import IndexQuery, IndexScope, Predicate, SearchParams, Source, Stage
 from retrieval.postgres.names import attribute_index, hnsw_index, ivfflat_index, partition, popular_index
 from retrieval.postgres.search_sql import EXACT_PROFILE, exact_statement, index_profile, index_statement, rank_statement
+from retrieval.postgres.sql_files import fill, queries
 from tests.catalogue import DataSet, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import asyncpg
 
     from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
@@ -193,3 +196,53 @@ async def test_the_popular_index_answers_for_its_own_thresholds_only(
     asked = query(stricter, IndexScope.POPULAR, (Stage(64, 10),), Predicate(), wide=False)
     plan = await explain(adapter, index_statement(asked, Source.HNSW), index_profile(Source.HNSW, 100))
     assert popular_index(collection.active.version_id) not in used(plan)
+
+
+async def explain_following(adapter: PostgresAdapter, sql: str, *values: object) -> list[dict[str, Any]]:
+    """Plan nodes of a follower's statement, in a session of a follower's."""
+    database = adapter._database
+    assert database is not None
+    arguments = f"({', '.join(map(literal, values))})" if values else ""
+    async with database.following() as connection:
+        await connection.execute(f"PREPARE explained AS {sql}")
+        try:
+            text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained{arguments}")
+        finally:
+            await connection.execute("DEALLOCATE explained")
+    return list(nodes(json.loads(text)[0]["Plan"]))
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+async def test_changes_are_read_by_transaction(
+    adapter: PostgresAdapter, connection: asyncpg.Connection, collection: Collection, analyzed: bool
+) -> None:
+    """With the statistics of a log that was empty, and with those of a long one."""
+    async with connection.transaction():
+        newest = await connection.fetchval("SELECT pg_snapshot_xmax(pg_current_snapshot())")
+        await connection.execute("SET LOCAL client_min_messages = error")
+        if analyzed:
+            await connection.execute(
+                "INSERT INTO retrieval.change_log (transaction_id, collection_id, item_ids) "
+                "SELECT n::text::xid8, 0, '{}' FROM generate_series(1, 20000) AS n"
+            )
+            await connection.execute("ANALYZE retrieval.change_log")
+    try:
+        plan = await explain_following(adapter, queries("changes")["changes"], newest, [newest - 3, newest - 5])
+    finally:
+        await connection.execute("DELETE FROM retrieval.change_log WHERE collection_id = 0")
+    scans = [n["Node Type"] for n in plan if "Relation Name" in n]
+    assert scans == ["Index Scan", "Index Scan"]
+    assert used(plan) == {"change_log_by_transaction"}
+
+
+@pytest.mark.parametrize("items", [None, ["item-00001", "item-00500"]], ids=["all", "some"])
+async def test_rows_are_read_in_the_order_of_the_primary_key(
+    adapter: PostgresAdapter, collection: Collection, items: list[str] | None
+) -> None:
+    """Nothing is sorted, so that the first batch comes at once and memory is bounded."""
+    version_id = collection.active.version_id
+    condition = "" if items is None else " AND item_id = ANY($1::text[])"
+    sql = fill(queries("changes")["rows"], partition=partition(version_id), version_id=version_id, items=condition)
+    plan = await explain_following(adapter, sql, *([] if items is None else [items]))
+    assert used(plan) == {f"{partition(version_id)}_pkey"}
+    assert items is not None or [n["Node Type"] for n in plan] == ["Index Scan"]

@@ -392,7 +392,10 @@ class StoreSnapshot(Protocol):
     def rows(
         self, collection: Collection, version: EmbeddingVersion, item_ids: Sequence[str] | None = None
     ) -> AsyncIterator[RowBatch]:
-        """All rows of the version, or those of `item_ids`, by (item id, chunk index), in batches."""
+        """All rows of the version, or those of `item_ids`, by (item id, chunk index), in batches.
+
+        Raises: NotFoundError (COLLECTION_NOT_FOUND) where the version was dropped meanwhile; the look is over then.
+        """
         ...
 
 

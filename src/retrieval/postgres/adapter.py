@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores
+from retrieval.domain.errors import UnavailableError
+from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
@@ -16,6 +18,7 @@ from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
 
 if TYPE_CHECKING:
+    from retrieval.application.ports import ChangeFeed
     from retrieval.config import Settings
 
 
@@ -27,6 +30,7 @@ class PostgresAdapter:
         self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
         self._database: Database | None = None
         self._builder: PostgresIndexBuilder | None = None
+        self._changes: PostgresChanges | None = None
 
     async def url(self) -> str:
         """URL of the database; starts the embedded server where there is no other."""
@@ -52,6 +56,7 @@ class PostgresAdapter:
             self._database, collections, facts.forget, self._settings.maintenance_work_mem_mb
         )
         self._builder.start()
+        self._changes = PostgresChanges(self._database)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -60,12 +65,21 @@ class PostgresAdapter:
             self._builder,
         )
 
+    @property
+    def changes(self) -> ChangeFeed:
+        """The change feed, from `open` on. Raises: UnavailableError before."""
+        if self._changes is None:
+            raise UnavailableError("the database is not open")
+        return self._changes
+
     async def is_alive(self) -> bool:
         """Whether the database answers."""
         return self._database is not None and await self._database.is_alive()
 
     async def close(self) -> None:
-        """Stop builds, close connections, leave the embedded server."""
+        """Stop listening and building, close connections, leave the embedded server."""
+        if self._changes is not None:
+            await self._changes.stop()
         if self._builder is not None:
             await self._builder.stop()
         if self._database is not None:

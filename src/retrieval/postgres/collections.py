@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import (
@@ -23,13 +26,13 @@ from retrieval.postgres.times import to_micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import asyncpg
-
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache
 
 CACHE_TTL_S = 1.0
 """How long another process's change to a collection may go unnoticed here."""
+DROP_PAUSE_S = 0.2
+"""Between two attempts to drop tables that somebody reads."""
 
 
 class PostgresCollections:
@@ -80,6 +83,7 @@ class PostgresCollections:
                     f"collection {collection.name!r} exists; GetCollection shows it", reason="COLLECTION_EXISTS"
                 )
             await _add_version(connection, collection_id, version, VersionState.ACTIVE)
+            await _log_change(connection, collection_id)
             return await self._read(connection, collection.name)
 
     async def update(
@@ -107,6 +111,7 @@ class PostgresCollections:
                 for version in before.versions:
                     await connection.execute(queries("indexes")["forget_builds"], version.version_id, "popular_hnsw")
                     dropped.append(popular_index(version.version_id))
+            await _log_change(connection, collection_id)
             after = await self._read(connection, name)
         async with self._database.connection() as connection:
             for index in dropped:
@@ -115,23 +120,37 @@ class PostgresCollections:
         return after
 
     async def delete(self, name: str) -> None:
-        """See `CollectionStore`."""
+        """See `CollectionStore`. Waits for readers of the collection's vectors, and lets writers pass meanwhile."""
+        while True:
+            if await self._delete(name):
+                self.forget()
+                return
+            await asyncio.sleep(DROP_PAUSE_S)
+
+    async def _delete(self, name: str) -> bool:
+        """Whether the collection was deleted: not while somebody reads."""
         sql = queries("collections")
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
             found = await self._read(connection, name)
+            await connection.execute(sql["drop_impatiently"])
             for version in found.versions:
-                await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+                try:
+                    await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+                except asyncpg.LockNotAvailableError:
+                    return False
             for table in ("items", "events", "requests", "changes"):
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
-        self.forget()
+            await _log_change(connection, collection_id)
+            return True
 
     async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
         """See `CollectionStore`."""
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
             number = await _add_version(connection, collection_id, version, VersionState.BUILDING)
+            await _log_change(connection, collection_id)
             found = await self._read(connection, name)
         self.forget()
         return next(v for v in found.versions if v.version == number)
@@ -173,6 +192,7 @@ class PostgresCollections:
     async def _swap(self, connection: Any, collection_id: int, name: str, version: int) -> Collection:
         await connection.execute(queries("collections")["retire_active_version"], collection_id)
         await connection.execute(queries("collections")["activate_version"], collection_id, version)
+        await _log_change(connection, collection_id)
         return await self._read(connection, name)
 
     @staticmethod
@@ -208,6 +228,10 @@ async def _add_version(connection: Any, collection_id: int, version: EmbeddingVe
         )
     )
     return int(row["version"])
+
+
+async def _log_change(connection: Any, collection_id: int) -> None:
+    await connection.execute(queries("changes")["log_catalogue_change"], collection_id)
 
 
 async def _has_rows(connection: Any, version: EmbeddingVersion) -> bool:

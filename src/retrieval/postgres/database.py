@@ -29,6 +29,9 @@ MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8, 4)
 """Earlier versions can corrupt an HNSW index while vacuuming (pgvector CHANGELOG, 0.8.2 to 0.8.4)."""
 
+FOLLOW_CONNECTIONS = 2
+"""One to read a whole version with, which takes its time, and one to keep up with changes meanwhile."""
+
 log = logging.getLogger(__name__)
 
 _LOST = (
@@ -45,12 +48,13 @@ _LOST = (
 
 
 class Database:
-    """Two pools: one for search statements, whose sessions keep their settings, and one for everything else."""
+    """Three pools: for search statements, whose sessions keep their settings, for followers, and for the rest."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
         self._settings = settings
         self._search: SearchConnections | None = None
+        self._follow: SearchConnections | None = None
         self._write: Any = None
         self._pulse: Any = None
 
@@ -66,6 +70,11 @@ class Database:
             # A backend notices within a second that its client is gone and gives up the statement.
             common |= {"client_connection_check_interval": "1000", "timezone": "UTC"}
             timeout_ms = str(int(self._settings.statement_timeout_s * 1000))
+
+            async def connect_follower() -> Any:
+                # Order and look-ups are those of an index, whatever the statistics of a log that grows say.
+                planning = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+                return await asyncpg.connect(self._url, timeout=10, server_settings=common | planning)
 
             async def connect() -> SearchConnection:
                 made: SearchConnection = await asyncpg.connect(
@@ -83,6 +92,7 @@ class Database:
                 return made
 
             self._search = SearchConnections(connect, self._settings.search_connections)
+            self._follow = SearchConnections(connect_follower, FOLLOW_CONNECTIONS)
             self._write = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -95,8 +105,9 @@ class Database:
         """Close the pools; writes under way get five seconds."""
         if self._pulse is not None:
             self._pulse.terminate()
-        if self._search is not None:
-            await self._search.close()
+        for connections in (self._search, self._follow):
+            if connections is not None:
+                await connections.close()
         if self._write is not None:
             try:
                 await asyncio.wait_for(self._write.close(), 5)
@@ -129,11 +140,24 @@ class Database:
         async with translated(), self._write.acquire() as connection, connection.transaction():
             yield connection
 
-    async def dedicated(self) -> Any:
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[Any]:
+        """A connection for a look at the whole: without statement timeout, and reading by index alone."""
+        if self._follow is None:
+            raise UnavailableError("the database is not open")
+        async with translated(), self._follow.acquire() as connection:
+            try:
+                yield connection
+            finally:
+                # Cut off before its transaction could end.
+                if connection.is_in_transaction():
+                    connection.terminate()
+
+    async def dedicated(self, application_name: str) -> Any:
         """A connection of its own, for work that takes long, such as building an index."""
         async with translated():
             return await asyncpg.connect(
-                self._url, timeout=10, server_settings={"application_name": "retrieval-build", "jit": "off"}
+                self._url, timeout=10, server_settings={"application_name": application_name, "jit": "off"}
             )
 
     async def is_alive(self) -> bool:

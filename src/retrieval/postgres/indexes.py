@@ -142,7 +142,7 @@ class PostgresIndexBuilder:
         async with self._database.connection() as idle:
             if await idle.fetchrow(queries("indexes")["next_build"]) is None:
                 return
-        connection = await self._database.dedicated()
+        connection = await self._database.dedicated("retrieval-build")
         try:
             await connection.execute("SELECT pg_advisory_lock($1)", _BUILD_LOCK)
             await connection.execute(f"SET maintenance_work_mem = '{self._memory}MB'")

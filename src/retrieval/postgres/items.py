@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ import asyncpg
 
 from retrieval.application.ports import WriteReceipt
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
-from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
+from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
+from retrieval.postgres.item_rows import read_item
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_predicate
 from retrieval.postgres.sql_files import fill, queries
@@ -22,7 +22,7 @@ from retrieval.postgres.tokens import make_token, read_token
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from retrieval.domain.model import AttributeValue, Collection, EmbeddingVersion, Viewer
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
     from retrieval.postgres.database import Database
 
 WRITE_ATTEMPTS = 5
@@ -65,7 +65,9 @@ class PostgresItems:
                 )
             chunks = max((len(i.chunks) for i in ordered), default=1)
             if chunks > version.max_chunks:
-                await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
+                raised = await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
+                if raised != "UPDATE 0":
+                    await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
             return len(ordered)
 
         receipt = await self._write(collection, ids, request_id, fingerprint, write)
@@ -156,7 +158,7 @@ class PostgresItems:
         async with self._database.connection() as connection:
             rows = await connection.fetch(sql, *parameters.values)
             chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
-        return {r["item_id"]: _item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
+        return {r["item_id"]: read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
 
     async def list_after(
         self,
@@ -175,7 +177,7 @@ class PostgresItems:
         async with self._database.connection() as connection:
             rows = await connection.fetch(sql, *parameters.values)
             chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
-        return [_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
+        return [read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
 
     @staticmethod
     async def _chunks(
@@ -200,7 +202,7 @@ class PostgresItems:
     async def token(self) -> str:
         """See `ItemStore`."""
         async with self._database.connection() as connection:
-            return make_token(await connection.fetchval(queries("items")["current_transaction"]))
+            return make_token(await connection.fetchval(queries("items")["own_transaction"]))
 
     async def wait_for(self, token: str) -> None:
         """See `ItemStore`. Reads from the primary reflect every commit: there is nothing to wait for."""
@@ -209,28 +211,3 @@ class PostgresItems:
 
 async def _copy(connection: Any, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
     await connection.copy_to_table(table, schema_name="retrieval", columns=columns, format="binary", source=rows)
-
-
-def _item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> Item:
-    return Item(
-        row["item_id"],
-        chunks,
-        row["owner_id"],
-        Visibility(row["visibility"]),
-        tuple(row["audience"]),
-        ItemStatus(row["status"]),
-        row["rating_value"],
-        row["rating_count"],
-        tuple(row["tags"]),
-        row["text"],
-        {n: _attribute(v, collection.attributes.get(n)) for n, v in json.loads(row["attributes"]).items()},
-        row.get("payload"),
-        to_micros(row["created_at"]),
-        to_micros(row["updated_at"]),
-    )
-
-
-def _attribute(value: Any, kind: AttributeType | None) -> AttributeValue:
-    if kind is AttributeType.KEYWORD_LIST:
-        return tuple(value)
-    return float(value) if kind is AttributeType.DOUBLE else value

@@ -1,7 +1,7 @@
-"""Connections for search statements: they keep their settings and their prepared statements.
+"""Connections for searches and followers: they keep their settings and their prepared statements.
 
 asyncpg's pool resets a session on its way back and shields that from cancellation, which costs a tenth of a
-millisecond a search; these sessions run single statements and have nothing to reset.
+millisecond a search; these sessions run single statements, or read-only transactions, and have nothing to reset.
 """
 
 from __future__ import annotations

@@ -1,0 +1,2 @@
+ALTER TABLE retrieval.change_log DROP COLUMN catalogue;
+DROP TABLE retrieval.service_state;

@@ -1,0 +1,66 @@
+"""Items from rows of `items`, and, without what only that table has, from rows of an embedding version."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
+from retrieval.postgres.times import to_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from retrieval.domain.model import AttributeValue, Collection
+
+# A look-up costs a third of calling the enumeration, and a cache is filled with millions of rows.
+_VISIBILITIES = {v.value: v for v in Visibility}
+_STATUSES = {s.value: s for s in ItemStatus}
+
+
+def read_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> Item:
+    """The item of a row of `items`, with `chunks`; its payload if the row has it."""
+    return Item(
+        row["item_id"],
+        chunks,
+        row["owner_id"],
+        _VISIBILITIES[row["visibility"]],
+        tuple(row["audience"]),
+        _STATUSES[row["status"]],
+        row["rating_value"],
+        row["rating_count"],
+        tuple(row["tags"]),
+        row["text"],
+        _attributes(row["attributes"], collection),
+        row.get("payload"),
+        to_micros(row["created_at"]),
+        to_micros(row["updated_at"]),
+    )
+
+
+def read_bare_item(row: Any, collection: Collection) -> Item:
+    """The item of a row of `embeddings`: what filters and visibility need."""
+    return Item(
+        row["item_id"],
+        (),
+        row["owner_id"],
+        _VISIBILITIES[row["visibility"]],
+        tuple(row["audience"]),
+        _STATUSES[row["status"]],
+        row["rating_value"],
+        row["rating_count"],
+        tuple(row["tags"]),
+        "",
+        _attributes(row["attributes"], collection),
+        created_at=to_micros(row["created_at"]),
+    )
+
+
+def _attributes(text: str, collection: Collection) -> Mapping[str, AttributeValue]:
+    return {name: _typed(value, collection.attributes.get(name)) for name, value in json.loads(text).items()}
+
+
+def _typed(value: Any, kind: AttributeType | None) -> AttributeValue:
+    if kind is AttributeType.KEYWORD_LIST:
+        return tuple(value)
+    return float(value) if kind is AttributeType.DOUBLE else value
