@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from retrieval.application.search import pick_version
 from retrieval.application.service import Service
+from retrieval.faiss_cache.build_process import BuildProcess
+from retrieval.faiss_cache.build_segment import SegmentBuilder
+from retrieval.faiss_cache.cache import FaissCache
+from retrieval.faiss_cache.cache_settings import CacheSettings
+from retrieval.faiss_cache.index import CachedIndex
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.migrate import Migrator
 from retrieval.reference.adapter import ReferenceAdapter
 from retrieval.transport.server import start_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from retrieval.application.ports import Stores
     from retrieval.config import Settings
+    from retrieval.faiss_cache.build import BuildReport
+    from retrieval.faiss_cache.keeper import Build
+    from retrieval.faiss_cache.manifest import Manifest
     from retrieval.transport.server import RunningServer
 
 
@@ -30,14 +42,62 @@ async def serving(
     adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
     try:
         stores = await (adapter.open() if isinstance(adapter, ReferenceAdapter) else adapter.open(migrate=migrate))
-        service = Service(stores, adapter.is_alive)
-        server = await start_server(service, settings, warming=warming)
-        try:
-            yield server
-        finally:
-            await server.drain()
+        async with AsyncExitStack() as stack:
+            if isinstance(adapter, PostgresAdapter) and settings.cache_bytes:
+                build = BuildProcess({"RETRIEVAL_DATABASE_URL": await adapter.url(), **_as_environment(settings)})
+                stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
+            server = await start_server(Service(stores, adapter.is_alive), settings, warming=warming)
+            try:
+                yield server
+            finally:
+                await server.drain()
     finally:
         await adapter.close()
+
+
+@asynccontextmanager
+async def cached(
+    adapter: PostgresAdapter, stores: Stores, settings: Settings, build: Build | None = None
+) -> AsyncIterator[Stores]:
+    """The stores with the FAISS cache in front of the index. `build`: None builds segments in this process."""
+    build = build or SegmentBuilder(adapter.changes, settings.segment_dir)
+    cache = FaissCache(adapter.changes, stores.collections, cache_settings(settings), build)
+    try:
+        await cache.start()
+        index = CachedIndex(cache, stores.index)
+        yield replace(stores, index=index, cache=index)
+    finally:
+        await cache.stop()
+
+
+def cache_settings(settings: Settings) -> CacheSettings:
+    """The cache's part of the settings."""
+    return CacheSettings(
+        settings.segment_dir,
+        settings.cache_bytes,
+        settings.cache_max_staleness_ms / 1000,
+        settings.cache_heartbeat_ms / 1000,
+        settings.cache_delta_rows,
+    )
+
+
+async def build_segment(
+    settings: Settings, collection: str, version: int, report: Callable[[BuildReport], None]
+) -> Manifest:
+    """Build the next segment of a version (0: the active one) on all cores and return its manifest."""
+    adapter = PostgresAdapter(settings)
+    try:
+        stores = await adapter.open(migrate=False)
+        found = await stores.collections.get(collection)
+        cores = len(os.sched_getaffinity(0))
+        builder = SegmentBuilder(adapter.changes, settings.segment_dir, report, cores)
+        return await builder.build(found, pick_version(found, version))
+    finally:
+        await adapter.close()
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    return {"RETRIEVAL_CACHE_DIR": str(settings.segment_dir.absolute()), "RETRIEVAL_LOG_LEVEL": settings.log_level}
 
 
 @asynccontextmanager

@@ -64,6 +64,18 @@ class Settings:
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    @property
+    def segment_dir(self) -> Path:
+        """Where the cache keeps its segments."""
+        return self.data_dir / "cache" if self.cache_dir == Path() else self.cache_dir
+
+    @property
+    def cache_bytes(self) -> int:
+        """The memory budget of the cache in bytes; 0: no cache."""
+        if self.cache_memory_budget_bytes >= 0:
+            return self.cache_memory_budget_bytes
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment` (the process's by default). Raises: SettingsError."""

@@ -49,7 +49,7 @@ M = 16
 EF_CONSTRUCTION = 100
 """Links a node and candidates while building; see docs/index-types.md for the measurements."""
 
-_SAMPLED_ROWS = 20_000
+_SAMPLED_ROWS = 10_000
 _FLAT_ROW_US = 0.1
 _ADDED_AT_ONCE = 20_000
 
@@ -130,7 +130,8 @@ class SegmentBuild:
         self._append_held(self._held[spare:])
         held = self._held[:spare]
         if self._seen <= FLAT_ROWS:
-            coarse, m = None, 0
+            coarse: Any = None
+            m = 0
             self._append_held(held)
             calibration = _flat(Funnel(None, self._vectors, self._collection.metric))
         else:
@@ -139,11 +140,11 @@ class SegmentBuild:
             with threads(cores):
                 dimension = self._choose(queries)
                 graph = self._link(dimension, report)
-            coarse = self._behind_prefix(graph)
             report(BuildReport("calibrating", 0.0))
-            calibration = calibrate(self._funnel(coarse), queries, self._rng)
+            calibration = calibrate(self._funnel(self._behind_prefix(graph)), queries, self._rng)
             self._append_held(held)
             graph.add(prefixes(queries, dimension, self._collection.metric))
+            coarse = self._behind_prefix(graph)  # it counts the rows once, when it is made
         report(BuildReport("writing", 0.0))
         return self._write(folder, coarse, m, calibration, identity, position)
 

@@ -152,8 +152,11 @@ class Keeper:
                 await self._build(resident.collection, resident.version)
                 self._wanted.discard(version_id)
                 self._due_since.pop(version_id, None)
-            except (RetrievalError, OSError, SegmentError) as error:
+            except (RetrievalError, OSError) as error:
                 log.warning("no new segment for collection %s: %s", resident.collection.name, error)
+                self._retry_at[version_id] = time.monotonic() + RETRY_S
+            except Exception:
+                log.exception("building a segment for collection %s failed", resident.collection.name)
                 self._retry_at[version_id] = time.monotonic() + RETRY_S
             finally:
                 self.building = None
