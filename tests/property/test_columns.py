@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from retrieval.domain.filters import Exists, Filter, MatchAny, Range, TypedValue
 from retrieval.domain.model import AttributeType, Collection, Item, ItemStatus, PopularThresholds, Viewer
-from retrieval.domain.search import IndexScope, Predicate
+from retrieval.domain.search import NO_FILTER, IndexScope, Predicate
 from retrieval.faiss_cache import item_ids as item_ids_module
 from retrieval.faiss_cache.columns import Columns, GrowingColumns
 from retrieval.faiss_cache.item_ids import GrowingItemIds, ItemIds, MappedItemIds, item_id_arrays
@@ -57,15 +57,16 @@ class Forms:
     forms: tuple[Columns, ...] = field(repr=False)
 
 
-def forms(folder: Path, items: Sequence[Item], chunk_indexes: Sequence[int]) -> Forms:
+def forms(folder: Path, rows: tuple[list[Item], list[int]], later: tuple[list[Item], list[int]] | None = None) -> Forms:
     """Appended in three pieces; one view is taken before other rows follow."""
+    items, chunk_indexes = rows
     growing = GrowingColumns(ATTRIBUTES)
     for piece in (slice(len(items) // 3), slice(len(items) // 3, len(items) // 2), slice(len(items) // 2, None)):
         growing.append(items[piece], chunk_indexes[piece])
     path = folder / f"columns-{len(list(folder.iterdir()))}"
     growing.save(path)
     earlier = growing.view()
-    growing.append(*shelf(99, 3000))
+    growing.append(*(later or shelf(99, 3000)))
     continued = GrowingColumns(ATTRIBUTES)
     continued.append(items, chunk_indexes)
     return Forms(items, chunk_indexes, (continued.view(), earlier, Columns.open(path)))
@@ -79,7 +80,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def several(folder: Path) -> list[Forms]:
-    return [forms(folder, *shelf(seed, count)) for seed, count in enumerate((0, 1, 2, 7, 60, 400))]
+    return [forms(folder, shelf(seed, count)) for seed, count in enumerate((0, 1, 2, 7, 60, 400))]
 
 
 def check(rows: Forms, predicate: Predicate, scope: IndexScope = IndexScope.FULL) -> None:
@@ -128,26 +129,51 @@ def test_numbers_of_any_type_compare_as_in_python(
     several: list[Forms], name: str, values: tuple[TypedValue, ...], bounds: dict[str, TypedValue]
 ) -> None:
     check(several[-1], Predicate(Filter(must=(MatchAny(name, values),)), EVERYTHING))
-    # The domain takes a string for no item id's range; neither does it compare one with numbers.
     check(several[-1], Predicate(Filter(must=(Range(name, **bounds),)), EVERYTHING))
 
 
-@given(values=st.lists(st.sampled_from(range(400)), max_size=40), excluded=st.booleans())
-def test_many_keywords(folder: Path, several: list[Forms], values: list[int], excluded: bool) -> None:
-    wide = several[-1]
+def unlike(rows: tuple[list[Item], list[int]], start: int) -> tuple[list[Item], list[int]]:
+    """The same rows with keywords of their own, more of them than a byte can number."""
     items = [
         replace(i, owner_id=f"o{n}", tags=(f"t{n}", f"t{n % 3}"), attributes={**i.attributes, "genre": f"ö{n}"})
-        for n, i in enumerate(wide.items)
+        for n, i in enumerate(rows[0], start)
     ]
-    if not WIDE:
-        WIDE.append(forms(folder, items, wide.chunk_indexes))
-    keywords = tuple(TypedValue(AttributeType.KEYWORD, f"{c}{n}") for n in values for c in "öt")
-    owners = tuple(f"o{n}" for n in values)
+    return items, rows[1]
+
+
+@pytest.fixture(scope="module")
+def wide(folder: Path) -> Forms:
+    return forms(folder, unlike(shelf(6, 400), 0), later=unlike(shelf(7, 400), 400))
+
+
+@given(numbers=st.lists(st.integers(0, 800), max_size=60), excluded=st.lists(st.integers(0, 800), max_size=60))
+def test_many_keywords(wide: Forms, numbers: list[int], excluded: list[int]) -> None:
+    keywords = tuple(TypedValue(AttributeType.KEYWORD, f"{letter}{n}") for n in numbers for letter in "öt")
     tree = Filter(should=(MatchAny("genre", keywords), MatchAny("tags", keywords)))
-    check(WIDE[0], Predicate(tree, EVERYTHING, excluded_owner_ids=owners if excluded else ()))
+    check(wide, Predicate(tree, EVERYTHING))
+    check(wide, Predicate(viewer=EVERYTHING, excluded_owner_ids=tuple(f"o{n}" for n in excluded)))
 
 
-WIDE: list[Forms] = []
+@given(items=st.lists(st.sampled_from((*IDS, "nowhere")), max_size=80), owners=st.sets(st.sampled_from(USERS)))
+def test_exclusions(several: list[Forms], items: list[str], owners: set[str]) -> None:
+    check(several[-1], Predicate(NO_FILTER, EVERYTHING, tuple(items), tuple(owners)))
+
+
+LIMITS = (-(2**63), -(2**53) - 1, -2, -1, 0, 1, 2, 2**53, 2**53 + 1, 2**63 - 1)
+BOUNDS = (*LIMITS, *map(float, LIMITS), -(2**70), 2**70, -1.5, 0.5, 1e300, float("inf"), float("-inf"), True)
+
+
+def test_bounds_of_any_type_are_exact(folder: Path) -> None:
+    prices = [1.5, -1.5, -0.0, *map(float, LIMITS)]
+    items = [Item(f"i{n}", attributes={"rank": value}) for n, value in enumerate(LIMITS)]
+    items += [Item(f"d{n}", attributes={"price": value}) for n, value in enumerate(prices)]
+    rows = forms(folder, (items, [0] * len(items)))
+    for name in ("rank", "price"):
+        for value in BOUNDS:
+            typed = TypedValue(AttributeType.DOUBLE, value)
+            check(rows, Predicate(Filter(must=(MatchAny(name, (typed,)),))))
+            for bound in ("gt", "gte", "lt", "lte"):
+                check(rows, Predicate(Filter(must=(Range(name, **{bound: typed}),))))
 
 
 def test_a_view_is_read_while_rows_are_appended() -> None:

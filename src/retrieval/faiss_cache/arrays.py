@@ -77,8 +77,8 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     length = int.from_bytes(mapped[len(MAGIC) : _HEAD], "little")
     start = _aligned(_HEAD + length)
-    if mapped[: len(MAGIC)] != MAGIC or start > size:
-        raise ValueError(f"{path}: is not a file of arrays, or its index is cut off")
+    if mapped[: len(MAGIC)] != MAGIC:
+        raise ValueError(f"{path}: is not a file of arrays")
     places = _read_index(mapped[_HEAD : _HEAD + length], path)
     end = 0
     for place in places:
