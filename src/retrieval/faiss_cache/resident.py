@@ -57,11 +57,17 @@ class Resident:
 
     def redefine(self, collection: Collection, version: EmbeddingVersion) -> None:
         """Take on changed definitions."""
+        declared = collection.attributes != self.collection.attributes
         self.collection, self.version = collection, version
         if self.residency is Residency.NONE:
             self.residency = Residency.FULL  # there may be room now
-        if self.view is not None:
-            self.view = replace(self.view, collection=collection, version=version, admissions={})
+        if self.view is None:
+            return
+        self.view = replace(self.view, collection=collection, version=version, admissions={})
+        if declared:  # the delta has no columns for new attributes: it is read anew
+            self.offered = self.offered or self.view.segment
+            if self.offered is None:
+                self.view = None
 
     def grant(self, residency: Residency) -> None:
         """Take on what the memory budget grants."""
