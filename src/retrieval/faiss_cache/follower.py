@@ -7,11 +7,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from retrieval.domain.errors import RetrievalError
+from retrieval.domain.errors import NotFoundError, RetrievalError
 from retrieval.faiss_cache.manifest import SegmentError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     from retrieval.application.ports import ChangeFeed, Position
     from retrieval.faiss_cache.cache_settings import CacheSettings
@@ -27,7 +27,7 @@ class Follower:
         self,
         feed: ChangeFeed,
         settings: CacheSettings,
-        residents: Mapping[int, Resident],
+        residents: MutableMapping[int, Resident],
         on_catalogue: Callable[[], Awaitable[None]],
     ) -> None:
         self._feed = feed
@@ -37,7 +37,6 @@ class Follower:
         self._position: Position | None = None
         self._synced_at = -float("inf")
         self._stepping = asyncio.Lock()
-        self._advanced = asyncio.Event()
 
     @property
     def staleness_s(self) -> float:
@@ -54,11 +53,11 @@ class Follower:
         return self._position is not None and self._position.reflects(token)
 
     async def wait_for(self, token: str, timeout_s: float) -> bool:
-        """Wait until the write of that token is in; False when it is not within the time."""
+        """Look until the write of that token is in; False when it is not within the time."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.reflects(token):
-                    await self._advanced.wait()
+                    await self.step(token)
         except TimeoutError:
             return False
         return True
@@ -72,9 +71,11 @@ class Follower:
                 log.info("the cache cannot follow: %s", error.message)
             await self._feed.wait(self._settings.heartbeat_s)
 
-    async def step(self) -> None:
-        """Come to what is committed now."""
+    async def step(self, until: str = "") -> None:
+        """Come to what is committed now. `until`: a token; nothing is to be done where another step brought it in."""
         async with self._stepping:
+            if until and self.reflects(until):
+                return
             started = time.monotonic()
             catalogue = False
             async with self._feed.snapshot() as snapshot:
@@ -94,9 +95,11 @@ class Follower:
                     except SegmentError as error:
                         log.warning("%s; it is built anew", error)
                         resident.outgrown = True
+                    except NotFoundError:
+                        # The version went away, and the look with it: the next one starts where this one did.
+                        self._residents.pop(resident.version.version_id, None)
+                        return
                 self._position = snapshot.position
             self._synced_at = started
-            self._advanced.set()
-            self._advanced = asyncio.Event()
         if catalogue:
             await self._on_catalogue()
