@@ -34,7 +34,7 @@ async def test_default_stages(agreement: Agreement, catalogue: DataSet) -> None:
     for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query))
         assert len(result.hits) == 10
-        assert result.stages == (Stage(64, 10),), "64 components are too few for a coarse stage"
+        assert result.report.stages == (Stage(64, 10),), "64 components are too few for a coarse stage"
 
 
 async def test_default_stages_of_long_vectors(agreement: Agreement, long_vectors: DataSet) -> None:
@@ -43,7 +43,7 @@ async def test_default_stages_of_long_vectors(agreement: Agreement, long_vectors
         return
     for query in agreement.queries(long_vectors):
         result = await agreement.of(long_vectors, Matryoshka(long_vectors.name, query))
-        assert result.stages == (Stage(128, 40), Stage(256, 10))
+        assert result.report.stages == (Stage(128, 40), Stage(256, 10))
         assert len(result.hits) == 10
 
 
@@ -55,7 +55,7 @@ async def test_explicit_stages(agreement: Agreement, catalogue: DataSet, stages:
     for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query, stages))
         assert len(result.hits) == 10
-        assert result.stages == stages
+        assert result.report.stages == stages
 
 
 async def test_a_funnel_may_end_on_a_prefix(agreement: Agreement, catalogue: DataSet) -> None:
