@@ -174,12 +174,6 @@ def test_defaults_and_what_is_given() -> None:
     assert full.viewer.group_ids == ("g",)
 
 
-def test_a_source_that_is_not_there_is_a_failed_precondition() -> None:
-    with pytest.raises(FailedPreconditionError) as raised:
-        options_of({"params": {"source": "SOURCE_FAISS"}})
-    assert raised.value.reason == "SOURCE_UNAVAILABLE"
-
-
 @pytest.mark.parametrize(
     ("token", "header", "allowed"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from retrieval.domain.search import IndexQuery, Predicate, SearchParams, Source,
 
 if TYPE_CHECKING:
     from retrieval.application.ports import Stores
+    from retrieval.domain.model import EmbeddingVersion
 
 _EVERYTHING = Predicate(viewer=Viewer(unrestricted=True))
 
@@ -27,8 +29,38 @@ class Recall:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredRecall:
+    """A measurement that is remembered. `target_recall` 0: none was asked for; `measured_at`: microseconds."""
+
+    recall: Recall
+    target_recall: float
+    measured_at: int
+
+
+class RecallHistory:
+    """The latest measurement of each embedding version, in this process."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, MeasuredRecall] = {}
+
+    def latest(self, version: EmbeddingVersion) -> MeasuredRecall | None:
+        """What was measured last of the version; None where nothing was."""
+        return self._latest.get(version.version_id)
+
+    def record(self, version: EmbeddingVersion, recall: Recall, target_recall: float) -> None:
+        """Remember a measurement."""
+        self._latest[version.version_id] = MeasuredRecall(recall, target_recall, time.time_ns() // 1000)
+
+
 async def evaluate_recall(
-    stores: Stores, collection_name: str, embedding_version: int, sample_size: int, limit: int, params: SearchParams
+    stores: Stores,
+    history: RecallHistory,
+    collection_name: str,
+    embedding_version: int,
+    sample_size: int,
+    limit: int,
+    params: SearchParams,
 ) -> Recall:
     """Share of the exact `limit` nearest rows that the search with `params` finds, over `sample_size` stored vectors.
 
@@ -54,4 +86,6 @@ async def evaluate_recall(
         shares.append(min(1.0, sum(d <= bound for d in found.distances.tolist()) / len(exact.distances)))
     if not shares:
         raise FailedPreconditionError("no row can be searched with these params", reason="VERSION_EMPTY")
-    return Recall(sum(shares) / len(shares), min(shares), len(shares), source)
+    recall = Recall(sum(shares) / len(shares), min(shares), len(shares), source)
+    history.record(version, recall, params.target_recall or 0.0)
+    return recall

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.application.limits import Limits
+from retrieval.application.recall import RecallHistory
 from retrieval.application.search import SearchPipeline
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Service:
     stores: Stores
     is_alive: Callable[[], Awaitable[bool]]
     limits: Limits = field(default_factory=Limits)
+    recalls: RecallHistory = field(default_factory=RecallHistory)
 
     @property
     def pipeline(self) -> SearchPipeline:

@@ -54,7 +54,7 @@ def choose_dimension(
     `vectors`: (n, dim) float16 sampled rows; `queries`: (m, dim) float32, none of them among the rows. Prefixes whose
     own top 200 holds 99 % of the exact top ten are tried: `build` makes a funnel of the rows for each, and it is timed.
     """
-    dimension = vectors.shape[1]
+    dimension = int(vectors.shape[1])
     queries = np.ascontiguousarray(queries[:QUERIES])
     truth = nearest_of(as_codes(vectors), queries, HITS, metric)[1]
     best, least = dimension, _cost(build(vectors, dimension), queries, truth)

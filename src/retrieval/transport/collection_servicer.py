@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
+from retrieval.domain.errors import FailedPreconditionError
 from retrieval.transport import enums
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_collections import (
@@ -18,6 +19,7 @@ from retrieval.transport.read_collections import (
 )
 from retrieval.transport.read_search import DEFAULT_LIMIT, read_collection_name, read_limit, read_params
 from retrieval.transport.validate import require, version_number, within
+from retrieval.transport.write_cache import write_cache, write_measured
 from retrieval.transport.write_collections import write_collection, write_stats, write_version
 from retrieval.v1 import collection_service_pb2 as pb
 from retrieval.v1 import collection_service_pb2_grpc as pb_grpc
@@ -42,6 +44,7 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
 
     def __init__(self, service: Service) -> None:
         self._stores = service.stores
+        self._recalls = service.recalls
 
     async def CreateCollection(
         self, request: pb.CreateCollectionRequest, _context: Context
@@ -123,13 +126,29 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
     async def GetIndexStats(self, request: pb.GetIndexStatsRequest, _context: Context) -> pb.GetIndexStatsResponse:
         """Sizes, progress and states."""
         collection, version = await self._version(request.collection, request.embedding_version)
-        return write_stats(version, await self._stores.builder.report(collection, version))
+        stats = write_stats(version, await self._stores.builder.report(collection, version))
+        if self._stores.cache is not None:
+            stats.cache.CopyFrom(write_cache(self._stores.cache.report(version)))
+        measured = self._recalls.latest(version)
+        if measured is not None:
+            stats.measured_recall.CopyFrom(write_measured(measured))
+        return stats
+
+    async def PrewarmCache(self, request: pb.PrewarmCacheRequest, _context: Context) -> pb.PrewarmCacheResponse:
+        """Have the next segment built."""
+        _, version = await self._version(request.collection, request.embedding_version)
+        cache = self._stores.cache
+        if cache is None:
+            raise FailedPreconditionError("this server has no FAISS cache", reason="SOURCE_UNAVAILABLE")
+        cache.prewarm(version)
+        return pb.PrewarmCacheResponse(cache=write_cache(cache.report(version)))
 
     async def EvaluateRecall(self, request: pb.EvaluateRecallRequest, _context: Context) -> pb.EvaluateRecallResponse:
         """Measure a search against the exact one."""
         sample_size = request.sample_size or DEFAULT_SAMPLE_SIZE
         recall = await evaluate_recall(
             self._stores,
+            self._recalls,
             read_collection_name(request.collection),
             version_number(request.embedding_version),
             within(sample_size, 1, MAX_SAMPLE_SIZE, "sample_size"),

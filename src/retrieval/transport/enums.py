@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from retrieval.application.ports import IndexKind, IndexState
+from retrieval.application.ports import CacheState, IndexKind, IndexState
 from retrieval.application.similar_items import SeedStrategy
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import AttributeType, ItemStatus, Metric, VersionState, Visibility, VisibilityMode
@@ -86,6 +86,12 @@ INDEX_STATE = {
     collection_pb.INDEX_STATE_READY: IndexState.READY,
     collection_pb.INDEX_STATE_FAILED: IndexState.FAILED,
 }
+CACHE_STATE = {
+    collection_pb.CACHE_STATE_ABSENT: CacheState.ABSENT,
+    collection_pb.CACHE_STATE_BUILDING: CacheState.BUILDING,
+    collection_pb.CACHE_STATE_COARSE: CacheState.COARSE,
+    collection_pb.CACHE_STATE_RESIDENT: CacheState.RESIDENT,
+}
 
 
 def read(table: Mapping[N, E], number: N, field: str, default: E | None = None) -> E:
@@ -113,3 +119,4 @@ VISIBILITY_MODE_OUT = _inverse(VISIBILITY_MODE)
 VERSION_STATE_OUT = _inverse(VERSION_STATE)
 INDEX_KIND_OUT = _inverse(INDEX_KIND)
 INDEX_STATE_OUT = _inverse(INDEX_STATE)
+CACHE_STATE_OUT = _inverse(CACHE_STATE)

@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from retrieval.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
@@ -39,6 +40,14 @@ class IndexState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INDEX_STATE_BUILDING: _ClassVar[IndexState]
     INDEX_STATE_READY: _ClassVar[IndexState]
     INDEX_STATE_FAILED: _ClassVar[IndexState]
+
+class CacheState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CACHE_STATE_UNSPECIFIED: _ClassVar[CacheState]
+    CACHE_STATE_ABSENT: _ClassVar[CacheState]
+    CACHE_STATE_BUILDING: _ClassVar[CacheState]
+    CACHE_STATE_COARSE: _ClassVar[CacheState]
+    CACHE_STATE_RESIDENT: _ClassVar[CacheState]
 VISIBILITY_MODE_UNSPECIFIED: VisibilityMode
 VISIBILITY_MODE_PUBLIC_BY_DEFAULT: VisibilityMode
 VISIBILITY_MODE_PRIVATE_BY_DEFAULT: VisibilityMode
@@ -56,6 +65,11 @@ INDEX_STATE_QUEUED: IndexState
 INDEX_STATE_BUILDING: IndexState
 INDEX_STATE_READY: IndexState
 INDEX_STATE_FAILED: IndexState
+CACHE_STATE_UNSPECIFIED: CacheState
+CACHE_STATE_ABSENT: CacheState
+CACHE_STATE_BUILDING: CacheState
+CACHE_STATE_COARSE: CacheState
+CACHE_STATE_RESIDENT: CacheState
 
 class AttributeDefinition(_message.Message):
     __slots__ = ("name", "type")
@@ -285,17 +299,91 @@ class IndexStats(_message.Message):
     build_ms: int
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[IndexKind, str]] = ..., dimension: _Optional[int] = ..., state: _Optional[_Union[IndexState, str]] = ..., progress: _Optional[float] = ..., size_bytes: _Optional[int] = ..., generation: _Optional[int] = ..., phase: _Optional[str] = ..., error: _Optional[str] = ..., m: _Optional[int] = ..., ef_construction: _Optional[int] = ..., lists: _Optional[int] = ..., build_ms: _Optional[int] = ...) -> None: ...
 
+class CalibratedPlan(_message.Message):
+    __slots__ = ("target_recall", "dimension", "ef_search", "shortlist", "recall", "microseconds")
+    TARGET_RECALL_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    SHORTLIST_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
+    target_recall: float
+    dimension: int
+    ef_search: int
+    shortlist: int
+    recall: float
+    microseconds: float
+    def __init__(self, target_recall: _Optional[float] = ..., dimension: _Optional[int] = ..., ef_search: _Optional[int] = ..., shortlist: _Optional[int] = ..., recall: _Optional[float] = ..., microseconds: _Optional[float] = ...) -> None: ...
+
+class MeasuredRecall(_message.Message):
+    __slots__ = ("source", "recall", "target_recall", "sample_size", "measured_at")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    TARGET_RECALL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_FIELD_NUMBER: _ClassVar[int]
+    source: _common_pb2.Source
+    recall: float
+    target_recall: float
+    sample_size: int
+    measured_at: _timestamp_pb2.Timestamp
+    def __init__(self, source: _Optional[_Union[_common_pb2.Source, str]] = ..., recall: _Optional[float] = ..., target_recall: _Optional[float] = ..., sample_size: _Optional[int] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CacheStats(_message.Message):
+    __slots__ = ("state", "generation", "row_count", "delta_rows", "dead_rows", "size_bytes", "build_ms", "built_at", "staleness", "max_staleness", "plans")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DELTA_ROWS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BUILD_MS_FIELD_NUMBER: _ClassVar[int]
+    BUILT_AT_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_FIELD_NUMBER: _ClassVar[int]
+    MAX_STALENESS_FIELD_NUMBER: _ClassVar[int]
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    state: CacheState
+    generation: int
+    row_count: int
+    delta_rows: int
+    dead_rows: int
+    size_bytes: int
+    build_ms: int
+    built_at: _timestamp_pb2.Timestamp
+    staleness: _duration_pb2.Duration
+    max_staleness: _duration_pb2.Duration
+    plans: _containers.RepeatedCompositeFieldContainer[CalibratedPlan]
+    def __init__(self, state: _Optional[_Union[CacheState, str]] = ..., generation: _Optional[int] = ..., row_count: _Optional[int] = ..., delta_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., size_bytes: _Optional[int] = ..., build_ms: _Optional[int] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., plans: _Optional[_Iterable[_Union[CalibratedPlan, _Mapping]]] = ...) -> None: ...
+
 class GetIndexStatsResponse(_message.Message):
-    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes")
+    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes", "cache", "measured_recall")
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     INDEXES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_RECALL_FIELD_NUMBER: _ClassVar[int]
     embedding_version: int
     row_count: int
     table_bytes: int
     indexes: _containers.RepeatedCompositeFieldContainer[IndexStats]
-    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ...) -> None: ...
+    cache: CacheStats
+    measured_recall: MeasuredRecall
+    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ..., cache: _Optional[_Union[CacheStats, _Mapping]] = ..., measured_recall: _Optional[_Union[MeasuredRecall, _Mapping]] = ...) -> None: ...
+
+class PrewarmCacheRequest(_message.Message):
+    __slots__ = ("collection", "embedding_version")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    embedding_version: int
+    def __init__(self, collection: _Optional[str] = ..., embedding_version: _Optional[int] = ...) -> None: ...
+
+class PrewarmCacheResponse(_message.Message):
+    __slots__ = ("cache",)
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    cache: CacheStats
+    def __init__(self, cache: _Optional[_Union[CacheStats, _Mapping]] = ...) -> None: ...
 
 class EvaluateRecallRequest(_message.Message):
     __slots__ = ("collection", "embedding_version", "sample_size", "limit", "params")

@@ -88,6 +88,11 @@ class CollectionServiceStub:
                 request_serializer=retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsResponse.FromString,
                 _registered_method=True)
+        self.PrewarmCache = channel.unary_unary(
+                '/retrieval.v1.CollectionService/PrewarmCache',
+                request_serializer=retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheResponse.FromString,
+                _registered_method=True)
         self.EvaluateRecall = channel.unary_unary(
                 '/retrieval.v1.CollectionService/EvaluateRecall',
                 request_serializer=retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallRequest.SerializeToString,
@@ -175,6 +180,14 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrewarmCache(self, request, context):
+        """Brings a version into the FAISS cache, and what changed since into its next segment, as soon as possible; returns at
+        once. Watch it in GetIndexStats. FAILED_PRECONDITION (SOURCE_UNAVAILABLE) where the server has no cache.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EvaluateRecall(self, request, context):
         """Measures recall against exact search on vectors sampled from the collection.
         """
@@ -234,6 +247,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.GetIndexStats,
                     request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsResponse.SerializeToString,
+            ),
+            'PrewarmCache': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrewarmCache,
+                    request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheResponse.SerializeToString,
             ),
             'EvaluateRecall': grpc.unary_unary_rpc_method_handler(
                     servicer.EvaluateRecall,
@@ -515,6 +533,33 @@ class CollectionService:
             '/retrieval.v1.CollectionService/GetIndexStats',
             retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsRequest.SerializeToString,
             retrieval_dot_v1_dot_collection__service__pb2.GetIndexStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrewarmCache(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.CollectionService/PrewarmCache',
+            retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheRequest.SerializeToString,
+            retrieval_dot_v1_dot_collection__service__pb2.PrewarmCacheResponse.FromString,
             options,
             channel_credentials,
             insecure,
