@@ -9,29 +9,36 @@ from retrieval.application.service import Service
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.migrate import Migrator
 from retrieval.reference.adapter import ReferenceAdapter
-from retrieval.transport.server import start_server
+from retrieval.transport.server import NO_HOT_METHODS, start_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from retrieval.config import Settings
+    from retrieval.transport.hot import HotMethods
     from retrieval.transport.server import RunningServer
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, migrate: bool = False, memory: bool = False, warming: bool = False
+    settings: Settings,
+    *,
+    migrate: bool = False,
+    memory: bool = False,
+    warming: bool = False,
+    reuse_port: bool = False,
+    hot: HotMethods = NO_HOT_METHODS,
 ) -> AsyncIterator[RunningServer]:
     """A running server; drained and closed when the block ends.
 
     `memory` serves from the in-memory reference adapter, which forgets everything at the end. With `warming`, health
-    stays NOT_SERVING until `RunningServer.ready()` is called.
+    stays NOT_SERVING until `RunningServer.ready()` is called. `hot`: methods that answer before the usual way is taken.
     """
     adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
     try:
         stores = await (adapter.open() if isinstance(adapter, ReferenceAdapter) else adapter.open(migrate=migrate))
         service = Service(stores, adapter.is_alive)
-        server = await start_server(service, settings, warming=warming)
+        server = await start_server(service, settings, hot=hot, warming=warming, reuse_port=reuse_port)
         try:
             yield server
         finally:

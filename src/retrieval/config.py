@@ -30,6 +30,13 @@ class Settings:
     """Address to listen on."""
     port: int = 50051
     """Port to listen on; 0 picks a free one."""
+    front: str = "auto"
+    """What speaks HTTP/2: grpcio; native (pygrpc-native, several times the calls a second on a core, no TLS); or auto:
+    native where it is installed and no TLS is asked for."""
+    tls_certificate: Path = Path()
+    """PEM file of the server's certificate, with those between it and its root. Empty: plain text."""
+    tls_key: Path = Path()
+    """PEM file of its key, without a password."""
     search_connections: int = 8
     """Database connections for searches: more do not help once every core is busy."""
     write_connections: int = 6
@@ -53,6 +60,14 @@ class Settings:
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is asked for."""
+        return self.tls_certificate != Path()
+
+
+FRONTS = ("auto", "grpcio", "native")
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment` (the process's by default). Raises: SettingsError."""
@@ -72,4 +87,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     for setting in positive:
         if getattr(settings, setting) < 1:
             raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+    if settings.front not in FRONTS:
+        raise SettingsError(f"RETRIEVAL_FRONT={settings.front!r} must be one of {', '.join(FRONTS)}")
+    if settings.tls != (settings.tls_key != Path()):
+        raise SettingsError("RETRIEVAL_TLS_CERTIFICATE and RETRIEVAL_TLS_KEY go together: set both or neither")
     return settings
