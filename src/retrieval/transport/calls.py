@@ -143,6 +143,11 @@ def trailers(started: float, identity: str) -> list[tuple[str, str | bytes]]:
     return [(TIMING_KEY, str(int((time.perf_counter() - started) * 1e6))), (CALL_ID_KEY, identity)]
 
 
+def logs_success() -> bool:
+    """Whether `log_call` says anything of calls that went well: asked once per batch, as a call takes so little."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
 def log_call(method: str, outcome: str, started: float, identity: str) -> None:
     """One line of the access log."""
     level = logging.DEBUG if outcome == "OK" else logging.INFO

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
-from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call
+from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call, logs_success
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS
 from retrieval.transport.fronts.grpcio import make_server
 from retrieval.transport.hot import HotCall, answer
@@ -166,16 +166,15 @@ class NativeFront:
         left: list[Event] = []
         cancels: list[Event] = []
         for event in events:
-            kind, _, number, payload, _, _ = event
-            if kind == EVENT_CANCEL:
+            number = event[2]
+            if event[0] == EVENT_CANCEL:
                 cancels.append(event)
-            elif number in hot and len(payload) <= max_bytes:  # type: ignore[arg-type]  # calls have a payload
-                if number in groups:
-                    groups[number].append(event)
-                else:
-                    groups[number] = [event]
-            else:
+            elif number not in hot or len(event[3]) > max_bytes:  # type: ignore[arg-type]  # calls have a payload
                 left.append(event)
+            elif number in groups:
+                groups[number].append(event)
+            else:
+                groups[number] = [event]
         for number, group in groups.items():
             left += self._answer_group(number, group, started)
         # Behind the calls, which they may be about.
@@ -184,18 +183,19 @@ class NativeFront:
     def _answer_group(self, number: int, group: list[Event], started: float) -> list[Event]:
         replies = answer(self._hot[number], [HotCall(event[3], event[5][0]) for event in group])  # type: ignore[arg-type]
         respond, identities, max_bytes = self._front.respond, self._calls.identities, self._max_bytes
-        left = []
         timing = (TIMING_KEY, str(int((time.perf_counter() - started) * 1e6)))
+        left = []
+        logged = logs_success()
         for event, reply in zip(group, replies, strict=True):
             if reply is None:
                 left.append(event)
-                continue
-            identity = next(identities)
-            if len(reply) <= max_bytes:
-                respond(event[1], reply, None, [timing, (CALL_ID_KEY, identity)])
-            else:
+            elif len(reply) > max_bytes:
                 self._refuse(event[1], "Sent", len(reply))
-            log_call(self._names[number], "OK", started, identity)
+            else:
+                identity = next(identities)
+                respond(event[1], reply, None, [timing, (CALL_ID_KEY, identity)])
+                if logged:
+                    log_call(self._names[number], "OK", started, identity)
         return left
 
     def _begin(self, events: Sequence[Event]) -> None:
