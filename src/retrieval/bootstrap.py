@@ -33,6 +33,7 @@ async def serving(
 
     `memory` serves from the in-memory reference adapter, which forgets everything at the end. With `warming`, health
     stays NOT_SERVING until `RunningServer.ready()` is called. `hot`: methods that answer before the usual way is taken.
+    `reuse_port`: other processes serve on the same port.
     """
     adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
     try:
@@ -43,6 +44,16 @@ async def serving(
             yield server
         finally:
             await server.drain()
+    finally:
+        await adapter.close()
+
+
+@asynccontextmanager
+async def prepared_database(settings: Settings, *, migrate: bool) -> AsyncIterator[str]:
+    """URL of the configured database, ready for servers; an embedded one runs for as long as the block does."""
+    adapter = PostgresAdapter(settings)
+    try:
+        yield await adapter.prepare(migrate=migrate)
     finally:
         await adapter.close()
 

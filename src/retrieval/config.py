@@ -18,9 +18,20 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the message names the variable."""
 
 
+_FRONTS = ("auto", "grpcio", "native")
+_POSITIVE = (
+    "workers",
+    "search_connections",
+    "write_connections",
+    "max_in_flight",
+    "max_message_bytes",
+    "default_ef_search",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings with their defaults."""
+    """All settings with their defaults. Raises: SettingsError for a value that cannot be."""
 
     database_url: str = ""
     """Postgres >= 15 with pgvector >= 0.8.4, as a URL. Empty: an embedded server under `data_dir`."""
@@ -37,6 +48,8 @@ class Settings:
     """PEM file of the server's certificate, with those between it and its root. Empty: plain text."""
     tls_key: Path = Path()
     """PEM file of its key, without a password."""
+    workers: int = 1
+    """Processes that serve on the port. Connections and calls in flight are counted in each of them."""
     search_connections: int = 8
     """Database connections for searches: more do not help once every core is busy."""
     write_connections: int = 6
@@ -60,13 +73,19 @@ class Settings:
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    def __post_init__(self) -> None:
+        for setting in _POSITIVE:
+            if getattr(self, setting) < 1:
+                raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+        if self.front not in _FRONTS:
+            raise SettingsError(f"RETRIEVAL_FRONT={self.front!r} must be one of {', '.join(_FRONTS)}")
+        if self.tls != (self.tls_key != Path()):
+            raise SettingsError("RETRIEVAL_TLS_CERTIFICATE and RETRIEVAL_TLS_KEY go together: set both or neither")
+
     @property
     def tls(self) -> bool:
         """Whether TLS is asked for."""
         return self.tls_certificate != Path()
-
-
-FRONTS = ("auto", "grpcio", "native")
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -82,13 +101,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[field.name] = {"int": int, "float": float, "Path": Path, "str": str}[str(field.type)](text)
         except ValueError as error:
             raise SettingsError(f"{name}={text!r} is not a valid {field.type}") from error
-    settings = Settings(**values)  # type: ignore[arg-type]
-    positive = ("search_connections", "write_connections", "max_in_flight", "max_message_bytes", "default_ef_search")
-    for setting in positive:
-        if getattr(settings, setting) < 1:
-            raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
-    if settings.front not in FRONTS:
-        raise SettingsError(f"RETRIEVAL_FRONT={settings.front!r} must be one of {', '.join(FRONTS)}")
-    if settings.tls != (settings.tls_key != Path()):
-        raise SettingsError("RETRIEVAL_TLS_CERTIFICATE and RETRIEVAL_TLS_KEY go together: set both or neither")
-    return settings
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The environment from which another process loads the same settings."""
+    return {f"RETRIEVAL_{field.name.upper()}": str(getattr(settings, field.name)) for field in fields(settings)}

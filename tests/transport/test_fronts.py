@@ -194,6 +194,27 @@ async def test_a_drain_waits_for_calls_under_way(front: str, monkeypatch: pytest
         await asyncio.wait_for(draining, 1)
 
 
+async def test_calls_that_ended_badly_do_not_hold_up_a_drain(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(front, drain_s=20, max_message_bytes=1000) as run:
+        await create(run.client)
+        with pytest.raises(grpc.aio.AioRpcError, match="larger than max"):
+            await get(run, "x" * 2000)
+        started = asyncio.Event()
+
+        async def hang(*_: object) -> None:
+            started.set()
+            await asyncio.sleep(30)
+
+        monkeypatch.setattr(run.service.stores.collections, "get", hang)
+        with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+            await run.client.similar("films", ["a"], timeout_s=0.05)
+        call = asyncio.ensure_future(run.client.candidates("films", "u"))
+        await asyncio.wait_for(started.wait(), 2)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.wait_for(run.server.drain(), 2)
+
+
 async def test_the_end_of_a_drain_cancels_what_still_runs(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(front, drain_s=0.2) as run:
         await create(run.client)

@@ -119,6 +119,24 @@ async def test_calls_that_arrive_together_are_answered_together() -> None:
     assert max(len(batch) for batch in hot.batches) > 10
 
 
+async def test_a_declined_call_is_cancelled_with_its_caller(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(front, hot={METHOD: Hot()}) as run:
+        started, ended = asyncio.Event(), asyncio.Event()
+
+        async def slow(*_: object) -> None:
+            started.set()
+            try:
+                await asyncio.sleep(30)
+            finally:
+                ended.set()
+
+        monkeypatch.setattr(run.service.stores.collections, "get", slow)
+        call = get(run, "films")
+        await asyncio.wait_for(started.wait(), 2)
+        call.cancel()
+        await asyncio.wait_for(ended.wait(), 2)
+
+
 async def test_a_draining_server_asks_no_hot_method(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hot = Hot()
     async with running(front, hot={METHOD: hot}) as run:
