@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from retrieval.client.probe import is_serving
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
+from retrieval.v1 import item_service_pb2 as items_pb
 from tests.server.process import ServerProcess, create, random_items, server_process, stubs_for, upsert
 from tests.server.test_deadline import WAITING, locked
 from tests.server.test_deadline import _request as search_request
@@ -144,6 +147,26 @@ async def test_workers_do_not_outlive_their_supervisor(database_url: str) -> Non
         async with asyncio.timeout(10):
             while any(map(lives, processes)):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: str, name: str, tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    version = {"model": "wordllama-l2-supercat-256", "dimension": 256}
+    collection = {"collection": {"name": name}, "embedding_version": version}
+    (catalogue / "collection.json").write_text(json.dumps(collection))
+    items = [{"item_id": str(number), "text": f"a film about {number} crows"} for number in range(7)]
+    (catalogue / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    environment = {"RETRIEVAL_DATABASE_URL": database_url, "RETRIEVAL_DATA_DIR": str(tmp_path)}
+    async with server_process("--workers", "2", "--migrate", "--catalogue", str(catalogue), **environment) as server:
+        async with stubs_for(server.target) as stubs, asyncio.timeout(5):
+            page = await stubs.items.ListItems(items_pb.ListItemsRequest(collection=name))
+            assert len(page.items) == 7
+            while not await is_serving(server.target):
+                await asyncio.sleep(0.02)
+        assert await server.terminate() == 0
+    log = "".join(server.lines)
+    assert log.index("items: 7 of 7") < log.index("health: SERVING")
 
 
 async def test_workers_that_cannot_start_end_the_command(database_url: str) -> None:
