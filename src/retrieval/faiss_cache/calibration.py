@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 
+from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.manifest import Plan
 from retrieval.faiss_cache.quantized import as_codes, decoded, nearest_of, prefixes
 
@@ -99,9 +99,9 @@ def calibrate(funnel: Funnel, queries: NDArray[np.float32], rng: np.random.Gener
         allowed = np.flatnonzero(mask)
         few = np.ascontiguousarray(queries[:FILTERED_QUERIES])
         exact_us = len(allowed) * row_us[0]
-        selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        near = funnel.scan(few, HITS, selector)[1]
-        trials = _trials(funnel, few, near, selector, 4 * exact_us)
+        among = Bitmap.of(mask)
+        near = funnel.scan(few, HITS, among)[1]
+        trials = _trials(funnel, few, near, among, 4 * exact_us)
         filtered += [_cheapest(trials, target, exact_us, selectivity) for target in TARGETS]
     return Calibration(frontier, tuple(filtered), row_us)
 
@@ -116,7 +116,7 @@ class _Trial:
 
 
 def _trials(
-    funnel: Funnel, queries: NDArray[np.float32], truth: NDArray[np.int64], selector: Any | None, limit_us: float
+    funnel: Funnel, queries: NDArray[np.float32], truth: NDArray[np.int64], among: Bitmap | None, limit_us: float
 ) -> list[_Trial]:
     """Every effort with every shortlist, until more effort finds no more or takes longer than `limit_us`."""
     trials: list[_Trial] = []
@@ -127,9 +127,9 @@ def _trials(
     for ef in EFFORTS:
         if ef > funnel.rows:
             break
-        near = funnel.shortlist(queries, ef, ef, selector)
+        near = funnel.shortlist(queries, ef, ef, among)
         shares = _held(near, truth).cumsum(axis=1) / wanted[:, np.newaxis]
-        took = _microseconds(lambda q, ef=ef: funnel.search(q, HITS, ef, HITS, selector), timed)
+        took = _microseconds(lambda q, ef=ef: funnel.search(q, HITS, ef, HITS, among), timed)
         # Without a shortlist to refine, the first ten are the answer.
         for length in [e for e in EFFORTS if e <= min(ef, _LONGEST_SHORTLIST)] if refines else [HITS]:
             share = shares[:, length - 1]
