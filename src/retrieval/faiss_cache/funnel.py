@@ -112,6 +112,6 @@ class Funnel:
 
     def _coarse_parameters(self, ef_search: int, selector: Any | None) -> Any:
         parameters = faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
-        if self._graph is self._coarse:
-            return parameters
+        if self.dimension == self.full_dimension:
+            return parameters  # FAISS ignores what is meant for a transform where there is none
         return faiss.SearchParametersPreTransform(index_params=parameters)

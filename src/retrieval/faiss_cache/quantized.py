@@ -64,7 +64,7 @@ def prefixes(vectors: NDArray[np.float32], dimension: int, metric: Metric) -> ND
     cut = np.ascontiguousarray(vectors[:, :dimension])
     if metric is Metric.COSINE and dimension < vectors.shape[1]:
         norms = np.linalg.norm(cut, axis=1, keepdims=True)
-        cut = np.divide(cut, norms, out=cut, where=norms > 0)
+        cut = np.divide(cut, norms, out=np.zeros_like(cut), where=norms > 0)  # the cut of one row is a view of it
     return cut
 
 
