@@ -60,7 +60,8 @@ def to_half_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.flo
     if metric is Metric.COSINE:
         with np.errstate(over="ignore", invalid="ignore"):
             squares = np.vecdot(vectors, vectors)
-        if not 1e-30 < min(squares.tolist(), default=1.0) <= max(squares.tolist(), default=1.0) < 1e30:
+        # NaN fails every comparison, and these two pass it on.
+        if not 1e-30 < squares.min(initial=1.0) <= squares.max(initial=1.0) < 1e30:
             return None
         return np.asarray(vectors / np.sqrt(squares)[:, np.newaxis], dtype=np.float16)
     return vectors.astype(np.float16) if (np.abs(vectors) <= HALF_MAX).all() else None
