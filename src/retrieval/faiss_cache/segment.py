@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from retrieval.domain.model import Metric
@@ -29,7 +30,7 @@ KEPT_BITMAPS = 64
 """Filter bitmaps kept a segment, one bit a row each."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Segment:
     """Mapped files of a generation. `norms`: (rows,) float32. `bitmaps`: of recent filters, least recent first."""
 
@@ -38,6 +39,11 @@ class Segment:
     columns: Columns
     norms: NDArray[np.float32]
     bitmaps: OrderedDict[tuple[Predicate, IndexScope], Bitmap | None] = field(default_factory=OrderedDict)
+
+    @cached_property
+    def has_chunks(self) -> bool:
+        """Whether an item may have several rows: then one of them has another chunk index than 0."""
+        return bool(self.columns.chunk_indexes.any())
 
     def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap | None:
         """The rows that the predicate admits, excluded items aside; None for all. Kept for the next of its kind."""

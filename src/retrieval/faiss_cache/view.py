@@ -107,6 +107,12 @@ class View:
     admissions: dict[tuple[Predicate, IndexScope], Admitted] = field(default_factory=dict)
     settled: dict[int, tuple[SearchOptions, Admitted | None]] = field(default_factory=dict)
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether an item may have several rows."""
+        segment = self.segment is not None and self.segment.has_chunks
+        return segment or bool(self.delta.columns.chunk_indexes.any())
+
     def but(self, **changes: Any) -> View:
         """The next view: this one with changes, and nothing kept of what was worked out for this one."""
         return replace(self, **changes, admissions={}, settled={})
@@ -135,7 +141,7 @@ class View:
         if known is not None and known[0] is options:
             return known[1]
         admitted = None
-        if self.residency is Residency.FULL and self.version.max_chunks == 1 and _is_plain(options):
+        if self.residency is Residency.FULL and not self.has_chunks and _is_plain(options):
             check_filter(options.filter, self.collection)
             predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
             admitted = self.admitted(predicate, options.params.scope)
