@@ -77,6 +77,11 @@ class Admitted:
         return self.segment_count + self.delta_count
 
 
+def _are_in(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> bool:
+    """Whether the predicate admits what the index returned: nothing leaves on the index's word alone."""
+    return bitmap is None or bool(bitmap.holds(rows[rows >= 0]).all())
+
+
 def _is_plain(options: SearchOptions) -> bool:
     """Whether hits follow from the index alone: nothing to thin out, reorder or attach."""
     return (
@@ -255,24 +260,15 @@ class View:
         bitmap = admitted.segment
         if not effort.exact:
             found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
-            if found[1][:, min(count, admitted.segment_count) - 1].min() >= 0:
-                self._recheck(bitmap, found[1])
+            if found[1][:, min(count, admitted.segment_count) - 1].min() >= 0 and _are_in(bitmap, found[1]):
                 return found
         if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
             found = segment.funnel.scan(queries, count, bitmap)
         else:
             found = segment.funnel.exact(queries, count, effort.shortlist, bitmap.members)
-        self._recheck(bitmap, found[1])
+        if not _are_in(bitmap, found[1]):
+            raise RuntimeError("the index returned rows that it was told to leave out")
         return found
-
-    @staticmethod
-    def _recheck(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> None:
-        """Nothing leaves that the predicate does not admit, whatever the index did."""
-        if bitmap is None:
-            return
-        flat = rows[rows >= 0]
-        if not bitmap.holds(flat).all():
-            raise AssertionError("the index returned rows that its selector excludes")
 
     def _effort(self, count: int, admitted: Admitted, params: SearchParams) -> tuple[Effort, tuple[Stage, ...]]:
         known = admitted.efforts.get((params, count))
@@ -310,9 +306,8 @@ class View:
         share = admitted.segment_count / funnel.rows
         ef_search = ceil(max(wide, params.ef_search or 0, MIN_PROPOSED) / share)
         found = funnel.shortlist(query, min(wide, funnel.rows), ef_search, bitmap)
-        View._recheck(bitmap, found)
         rows: NDArray[np.int64] = found[0][found[0] >= 0]
-        if len(rows) < min(wide, admitted.segment_count):
+        if len(rows) < min(wide, admitted.segment_count) or not _are_in(bitmap, rows):
             rows = funnel.scan(query, min(wide, funnel.rows), bitmap)[1][0]
         return rows[rows >= 0]
 
