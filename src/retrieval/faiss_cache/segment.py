@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from retrieval.domain.model import Metric
+from retrieval.domain.search import IndexScope
 from retrieval.faiss_cache.arrays import map_arrays
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS, VECTORS
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import Collection
-    from retrieval.domain.search import IndexScope, Predicate
+    from retrieval.domain.model import Collection, PopularThresholds
+    from retrieval.domain.search import Predicate
     from retrieval.faiss_cache.manifest import Manifest
 
 KEPT_BITMAPS = 64
@@ -37,11 +38,12 @@ class Segment:
     funnel: Funnel
     columns: Columns
     norms: NDArray[np.float32]
-    bitmaps: OrderedDict[tuple[Predicate, IndexScope], Bitmap | None] = field(default_factory=OrderedDict)
+    bitmaps: OrderedDict[tuple[Predicate, PopularThresholds | None], Bitmap | None] = field(default_factory=OrderedDict)
 
     def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap | None:
         """The rows that the predicate admits, excluded items aside; None for all. Kept for the next of its kind."""
-        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, scope)
+        popular = collection.popular if scope is IndexScope.POPULAR else None
+        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, popular)
         try:
             self.bitmaps.move_to_end(key)
             return self.bitmaps[key]
