@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from retrieval.application.ports import CacheState
-from retrieval.faiss_cache import build
+from retrieval.faiss_cache import build, keeper
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.index import CachedIndex
 
@@ -74,4 +74,13 @@ def graphs_of_few_rows(prefix: int | None = None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "FLAT_ROWS", 100)
         patch.setattr(build, "choose_dimension", chosen)
+        yield
+
+
+@contextmanager
+def hasty_builder() -> Iterator[None]:
+    """Segments are built although writes go on, and soon again where that failed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("CALM_S", 0.05), ("HURRY_S", 0.3), ("RETRY_S", 0.2)):
+            patch.setattr(keeper, name, value)
         yield
