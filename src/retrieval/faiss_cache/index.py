@@ -190,5 +190,5 @@ def _row_answer(view: CacheView, query: IndexQuery, found: Rows) -> IndexAnswer:
         exhausted=len(rows) >= found.admitted,
         effort=found.effort,
         generation=view.generation,
-        stages=found.stages,
+        stages=() if query.stages_chosen else found.stages,
     )

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from retrieval.domain.model import Metric
+from retrieval.domain.search import IndexScope
 from retrieval.faiss_cache.arrays import map_arrays
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS, VECTORS
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import Collection
-    from retrieval.domain.search import IndexScope, Predicate
+    from retrieval.domain.model import Collection, PopularThresholds
+    from retrieval.domain.search import Predicate
     from retrieval.faiss_cache.manifest import Manifest
 
 KEPT_BITMAPS = 64
@@ -38,7 +39,7 @@ class Segment:
     funnel: Funnel
     columns: Columns
     norms: NDArray[np.float32]
-    bitmaps: OrderedDict[tuple[Predicate, IndexScope], Bitmap | None] = field(default_factory=OrderedDict)
+    bitmaps: OrderedDict[tuple[Predicate, PopularThresholds | None], Bitmap | None] = field(default_factory=OrderedDict)
 
     @cached_property
     def has_chunks(self) -> bool:
@@ -47,7 +48,8 @@ class Segment:
 
     def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap | None:
         """The rows that the predicate admits, excluded items aside; None for all. Kept for the next of its kind."""
-        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, scope)
+        popular = collection.popular if scope is IndexScope.POPULAR else None
+        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, popular)
         try:
             self.bitmaps.move_to_end(key)
             return self.bitmaps[key]

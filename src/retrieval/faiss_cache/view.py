@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MIN_PROPOSED = 32
+WIDELY_PROPOSED = 200
+"""Rows that are proposed at least on one dimension for a stage on another."""
 KEPT_ADMISSIONS = 64
 LONG_SCAN_ROWS = 20_000
 """Comparing more rows than this takes milliseconds."""
@@ -197,7 +199,11 @@ class View:
             parts.append(self._distances(*found, self.segment.norms, norms, 0))
         if admitted.delta_count:
             found = self.delta.delta.search(
-                queries, min(count, admitted.delta_count), admitted.delta, selective=admitted.selective
+                queries,
+                min(count, admitted.delta_count),
+                admitted.delta,
+                selective=admitted.selective,
+                ef_search=params.ef_search or 0,
             )
             parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
         rows, distances = self._merged(parts, len(queries), count)
@@ -208,12 +214,14 @@ class View:
     ) -> Rows:
         """Nearest admitted rows to one query, (1, dim) float32, through the stages that the caller chose.
 
-        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, unless the
-        first stage is on just that dimension.
+        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, and not
+        few, unless the first stage is on just that dimension.
         """
         first = stages[0]
-        native = self.segment is None or first.dimension == self.segment.manifest.dimension
-        wide = first.candidate_count * (1 if native else 2)
+        native = self.version.dimension if self.segment is None else self.segment.manifest.dimension
+        wide = first.candidate_count
+        if first.dimension != native or self.delta.rows:
+            wide = max(2 * wide, WIDELY_PROPOSED)
         rows = self._proposed(query, wide, admitted, params)
         distances = np.zeros(len(rows))
         for stage in stages:
