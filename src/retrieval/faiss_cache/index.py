@@ -151,7 +151,8 @@ class CachedIndex:
         wide = max(_OVERSAMPLED * query.count, 100)
         rows = view.proposed(query.vector[np.newaxis].astype(np.float32), wide)
         found = await self._store.rank(query, view.item_ids(rows))
-        if len(found.item_ids) < query.count:
+        short = len(found.item_ids) < query.count
+        if short and query.params.source is Source.AUTO:
             return await self._store.search(query)  # too much of what was proposed is filtered out
         cut = slice(query.count)
         return replace(
@@ -163,6 +164,7 @@ class CachedIndex:
             vectors=None if found.vectors is None else found.vectors[cut],
             source=Source.FAISS,
             exhausted=False,
+            scan_limited=short,
             effort=wide,
             generation=view.generation,
         )
