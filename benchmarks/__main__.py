@@ -53,14 +53,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 def _index_types(options: argparse.Namespace, console: Console) -> int:
     from benchmarks.index_types import run
 
-    run(
-        options.dataset,
-        options.rows,
-        options.indexes,
-        options.out,
-        console,
-        only_parameters=options.graph_parameters,
-    )
+    run(options.dataset, options.rows, options.indexes, options.out, console, options.graph_parameters)
     return 0
 
 
@@ -103,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", type=int, help="base rows at most (by data set)")
     add("--indexes", type=_words, default=(), metavar="NAME,...", help="index types to compare (all)")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
-    add("--graph-parameters", action="store_true", help="compare M and efConstruction of the graph instead")
+    add("--graph-parameters", type=int, metavar="D", help="compare M and efConstruction on D components instead")
     types.set_defaults(command=_index_types)
     promise = commands.add_parser(
         "calibrated",

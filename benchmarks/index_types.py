@@ -20,7 +20,15 @@ from benchmarks import datasets
 from benchmarks.index_plot import plot
 from benchmarks.truth import recall
 from retrieval.domain.model import Metric
-from retrieval.faiss_cache.quantized import as_codes, half_index, on_prefix, prefixes, searched
+from retrieval.faiss_cache.quantized import (
+    as_codes,
+    half_index,
+    on_prefix,
+    padded,
+    padded_dimension,
+    prefixes,
+    searched,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +43,8 @@ K = 10
 TARGETS = (0.90, 0.95, 0.99, 0.999)
 BASELINE = "hnsw-fp16"
 BASELINE_PARAMETERS = "m16-efc100"
-ROUNDS = 7
-ROUND_QUERIES = 150
+ROUNDS = 5
+ROUND_QUERIES = 100
 EFFORTS = {
     "graph": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048),
     "lists": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
@@ -100,11 +108,10 @@ def contenders(dim: int, rows: int) -> list[Contender]:
     return found
 
 
-def graph_parameters(dim: int) -> list[Contender]:
-    """Graphs of other M and efConstruction, on the prefix that the cache usually takes."""
-    prefix = min(dim, 128)
+def graph_parameters(dim: int, dimension: int) -> list[Contender]:
+    """Graphs of other M and efConstruction, on the first `dimension` of `dim` components."""
     return [
-        Contender(f"m{m}-efc{ef}", f"HNSW{m}_SQfp16", prefix, refine=prefix < dim, ef_construction=ef)
+        Contender(f"m{m}-efc{ef}", f"HNSW{m}_SQfp16", dimension, refine=dimension < dim, ef_construction=ef)
         for m in (12, 16, 24, 32)
         for ef in (64, 100, 200)
     ]
@@ -212,7 +219,7 @@ def _built(contender: Contender, base: NDArray[np.float32]) -> Any:
 
 def compare(dataset: Dataset, chosen: Sequence[Contender], console: Console) -> list[Setting]:
     """Every setting that was tried, and for each target the cheapest, timed again in turns."""
-    base, queries = np.ascontiguousarray(dataset.base), np.ascontiguousarray(dataset.queries)
+    base, queries = padded(np.ascontiguousarray(dataset.base)), padded(np.ascontiguousarray(dataset.queries))
     answers = dataset.answers(K)
     searchers: dict[str, Searcher] = {}
     tried: list[Setting] = []
@@ -301,14 +308,13 @@ def run(
     indexes: Sequence[str],
     out: Path,
     console: Console,
-    *,
-    only_parameters: bool = False,
+    parameters_on: int | None = None,
 ) -> None:
     """Compares on every data set that is there; writes `index-types-<data set>.json` and `.png`.
 
-    `only_parameters`: M and efConstruction of the graph instead of index types, in `graph-parameters-…`.
+    `parameters_on`: compare M and efConstruction of the graph on so many components instead, in `graph-parameters-…`.
     """
-    kind = "graph-parameters" if only_parameters else "index-types"
+    kind = "index-types" if parameters_on is None else "graph-parameters"
     for name in names:
         try:
             dataset = datasets.load(name, rows)
@@ -316,13 +322,17 @@ def run(
             console.print(f"[yellow]skipped[/] {name}: {missing}", highlight=False)
             continue
         console.rule(f"{name}: {dataset.rows:,} x {dataset.dim}")
-        offered = graph_parameters(dataset.dim) if only_parameters else contenders(dataset.dim, dataset.rows)
+        dim = padded_dimension(dataset.dim)
+        if parameters_on is None:
+            offered = contenders(dim, dataset.rows)
+        else:
+            offered = graph_parameters(dim, min(parameters_on, dim))
         settings = compare(dataset, [c for c in offered if not indexes or c.name in indexes], console)
         _print(console, settings)
         path = out / f"{kind}-{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([_as_json(s) for s in settings], indent=1) + "\n", encoding="utf-8")
-        if not only_parameters:
+        if parameters_on is None:
             plot(path.with_suffix(".png"), settings)
 
 

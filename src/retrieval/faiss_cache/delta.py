@@ -13,7 +13,16 @@ import numpy as np
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.columns import GrowingColumns
 from retrieval.faiss_cache.growing_array import GrowingArray
-from retrieval.faiss_cache.quantized import as_codes, codes_of, decoded, half_graph, searched, storage_of
+from retrieval.faiss_cache.quantized import (
+    as_codes,
+    codes_of,
+    decoded,
+    half_graph,
+    padded,
+    padded_dimension,
+    searched,
+    storage_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +48,7 @@ class Delta:
 
     def __init__(self, collection: Collection, version: EmbeddingVersion) -> None:
         self._metric = collection.metric
-        self._graph = half_graph(version.dimension, collection.metric, M, EF_CONSTRUCTION)
+        self._graph = half_graph(padded_dimension(version.dimension), collection.metric, M, EF_CONSTRUCTION)
         self._storage = storage_of(self._graph)
         self._columns = GrowingColumns(collection.attributes)
         self._norms = GrowingArray(np.float32)
@@ -55,7 +64,7 @@ class Delta:
 
     def append(self, batch: RowBatch) -> None:
         """Take in rows."""
-        rows = decoded(as_codes(batch.vectors))
+        rows = decoded(as_codes(padded(batch.vectors)))
         for row in rows:
             with self._lock:  # between two searches, not in front of a queue of them
                 self._graph.add(row[np.newaxis])
@@ -78,7 +87,7 @@ class Delta:
         return DeltaView(self, self._columns.view(), self._norms.view(), self._alive)
 
     def search(self, queries: NDArray[np.float32], count: int, among: Bitmap, *, selective: bool) -> Found:
-        """Nearest rows in `among`; as `Funnel.search` in form."""
+        """Nearest rows in `among`; as `Funnel.search` in form. `queries`: padded."""
         # Bits beyond the set are not set: rows that came after the view are not seen.
         if selective or among.rows <= COMPARED_ROWS:
             index, parameters = self._storage, among.parameters("all", _compare_all)
