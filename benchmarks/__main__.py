@@ -13,17 +13,26 @@ from benchmarks.measure import EFFORTS
 
 DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
 
+DEFAULT_INDEX_DATASETS = "synthetic-512,synthetic-2048,glove,fashion-mnist,wordnet"
+
 
 def main() -> int:
-    """Runs the benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
+    """Runs a benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
     options = _parser().parse_args()
+    # A pipe or a log file has no width of its own.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    unknown = set(options.dataset) - set(RECIPES)
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; data sets: {', '.join(RECIPES)}")
+    return int(options.command(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
     from benchmarks.run import Options, run
 
-    unknown = set(options.dataset) - set(RECIPES) | set(options.sources) - set(EFFORTS)
+    unknown = set(options.sources) - set(EFFORTS)
     if unknown:
-        sys.exit(
-            f"unknown: {', '.join(sorted(unknown))}; data sets: {', '.join(RECIPES)}; sources: {', '.join(EFFORTS)}"
-        )
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; sources: {', '.join(EFFORTS)}")
     bars = run(
         Options(
             options.dataset,
@@ -36,10 +45,22 @@ def main() -> int:
             options.processes,
             options.out,
         ),
-        # A pipe or a log file has no width of its own.
-        Console() if sys.stdout.isatty() else Console(width=120),
+        console,
     )
     return 0 if all(bar.holds for bar in bars if bar.binds) else 1
+
+
+def _index_types(options: argparse.Namespace, console: Console) -> int:
+    from benchmarks.index_types import run
+
+    run(options.dataset, options.rows, options.indexes, options.out, console, options.graph_parameters)
+    return 0
+
+
+def _calibrated(options: argparse.Namespace, console: Console) -> int:
+    from benchmarks.calibrated import run
+
+    return 0 if run(options.dataset, options.rows, options.cores, options.out, console) else 1
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -66,6 +87,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--k", type=int, default=10, help="hits a search, at most 100")
     add("--processes", type=int, default=2, help="processes that make load")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    run.set_defaults(command=_run)
+    types = commands.add_parser(
+        "index-types", help="compare index types in one process", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = types.add_argument
+    add("--dataset", type=_words, default=DEFAULT_INDEX_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
+    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--indexes", type=_words, default=(), metavar="NAME,...", help="index types to compare (all)")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    add("--graph-parameters", type=int, metavar="D", help="compare M and efConstruction on D components instead")
+    types.set_defaults(command=_index_types)
+    promise = commands.add_parser(
+        "calibrated",
+        help="hold segments against their promises",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = promise.add_argument
+    add("--dataset", type=_words, default=DEFAULT_INDEX_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
+    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--cores", type=int, default=1, help="threads of a build")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    promise.set_defaults(command=_calibrated)
     return parser
 
 

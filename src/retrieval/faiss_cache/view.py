@@ -16,7 +16,7 @@ from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
 from retrieval.faiss_cache.plans import Effort, choose_effort
-from retrieval.faiss_cache.quantized import decoded, prefixes
+from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,6 +206,7 @@ class View:
         """
         effort, stages = self._effort(count, admitted, params, time_us)
         parts = []
+        queries = padded(queries)
         norms = np.sqrt(np.vecdot(queries, queries))[:, np.newaxis]
         if self.segment is not None and admitted.segment_count:
             found = self._search_segment(self.segment, queries, count, admitted, effort)
@@ -259,7 +260,7 @@ class View:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Vectors of `rows` (n,): (n, dim) float16."""
-        return self._codes(rows).view(np.float16)
+        return np.ascontiguousarray(self._codes(rows).view(np.float16)[:, : self.version.dimension])
 
     def rows_of(self, item_ids: Sequence[str], viewer: Viewer) -> NDArray[np.int64]:
         """Rows of those items that live and that the viewer may see."""
@@ -311,6 +312,7 @@ class View:
     def _proposed(
         self, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
     ) -> NDArray[np.int64]:
+        query = padded(query)
         parts = [np.zeros(0, np.int64)]
         if self.segment is not None and admitted.segment_count:
             parts.append(self._coarse_rows(self.segment, query, wide, admitted, params))
