@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from retrieval.domain.filters import Filter, MatchAny, TypedValue
 from retrieval.domain.model import AttributeType, Chunk, ItemStatus, Viewer, Visibility
 from retrieval.domain.search import SearchOptions, Source
+from retrieval.faiss_cache import resident
 from tests.caches import PATIENCE_S, cache_of, caught_up, until
 from tests.catalogue import load
 from tests.faiss_cache.searching import THOROUGH, ask, assert_right
@@ -219,3 +222,25 @@ async def test_a_search_that_gives_up_waiting_does_no_harm(ground: Ground, data:
         for item in items:
             found = await cached.stores.index.vectors(collection.active, [item.item_id], Viewer(unrestricted=True))
             np.testing.assert_array_equal(found[item.item_id][0], item.chunks[0].vector)
+
+
+async def test_an_append_that_is_cancelled_is_waited_for() -> None:
+    """It runs in a thread, which cannot be stopped: until it ends nobody else may touch the delta."""
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow:
+        def append(self, _: object) -> None:
+            begun.set()
+            go_on.wait(PATIENCE_S)
+            ended.set()
+
+    appending = asyncio.create_task(resident._append(Slow(), None))  # type: ignore[arg-type]
+    await until(begun.is_set, "an append")
+    appending.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not appending.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await appending
+    assert ended.is_set()

@@ -76,7 +76,9 @@ async def both(
     data = make("hot", 400, dimension=16, resolutions=(8,))
     items = {}
     for number, item in enumerate(data.items.values()):
-        spelling = ("{}", "é-{}", "long-{}-" + "x" * 95, "{}-" + "日本" * 40, "a" * 240 + "{}")[number % 5]
+        spelling = ("{}", "é-{}", "long-{}-" + "x" * (88 + number % 40), "{}-" + "日本" * 40, "a" * 240 + "{}")[
+            number % 5
+        ]
         items[spelling.format(number)] = item
     written = [_renamed(item, item_id) for item_id, item in items.items()]
     await load(ground.stores, data, written)

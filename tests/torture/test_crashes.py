@@ -129,21 +129,23 @@ async def test_crashes_of_every_part(tmp_path: Path) -> None:
             "RETRIEVAL_SEARCH_CONNECTIONS": "3",
             "RETRIEVAL_WRITE_CONNECTIONS": "3",
         }
-        async with server_process("--workers", "2", "--migrate", **environment) as server:
-            async with stubs_for(server.target) as stubs:
-                await persistently(lambda: create(stubs, NAME))
-                writer = Writer(stubs, seed)
-                disturbances: list[Callable[[], Awaitable[None]]] = [
-                    lambda: kill_a_worker(server, chooser),
-                    postgres.crash,
-                    lambda: asyncio.to_thread(shutil.rmtree, tmp_path / "cache", ignore_errors=True),
-                    lambda: kill_a_worker(server, chooser),
-                ]
-                for disturb in disturbances:
-                    # In the midst of it, and after it.
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(writer.operate(OPERATIONS // 8))
-                        group.create_task(disturb())
-                    await writer.operate(OPERATIONS // 8)
+        async with (
+            server_process("--workers", "2", "--migrate", **environment) as server,
+            stubs_for(server.target) as stubs,
+        ):
+            await persistently(lambda: create(stubs, NAME))
+            writer = Writer(stubs, seed)
+            disturbances: list[Callable[[], Awaitable[None]]] = [
+                lambda: kill_a_worker(server, chooser),
+                postgres.crash,
+                lambda: asyncio.to_thread(shutil.rmtree, tmp_path / "cache", ignore_errors=True),
+                lambda: kill_a_worker(server, chooser),
+            ]
+            for disturb in disturbances:
+                # In the midst of it, and after it.
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(writer.operate(OPERATIONS // 8))
+                    group.create_task(disturb())
+                await writer.operate(OPERATIONS // 8)
         answered = writer.sources.count(common_pb.SOURCE_FAISS)
         assert answered > len(writer.sources) / 4, writer.sources
