@@ -101,9 +101,10 @@ async def test_the_number_of_chunks_changes(ground: Ground, data: DataSet, tmp_p
     """The hot path, which takes a row for an item, is told in the same step."""
     await ground.segment(data, tmp_path)
     collection = await ground.stores.collections.get(data.name)
-    async with ground.cached(tmp_path, building=False) as cached:
+    async with ground.cached(tmp_path, building=False, cache_max_staleness_ms=600_000) as cached:
         await caught_up(cached.stores, data.name, 1)
         hot = cached.stores.cache
+        await cached.stores.collections.get(data.name)
         assert hot.search_now(data.name, data.queries[:1], EVERYTHING) is not None
         nearest = (await ask(cached.stores, data, options=EVERYTHING)).hits[0].item_id
         vector = data.items[nearest].chunks[0].vector

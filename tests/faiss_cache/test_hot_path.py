@@ -47,12 +47,14 @@ class Both:
             collection=self.data.name, vector=vector, options=common_pb.SearchOptions(**options)
         )
 
-    def now(self, *requests: pb.SearchMatryoshkaRequest) -> list[pb.SearchMatryoshkaResponse | None]:
+    async def now(self, *requests: pb.SearchMatryoshkaRequest) -> list[pb.SearchMatryoshkaResponse | None]:
+        await self.cached.stores.collections.get(self.data.name)  # a catalogue that is not known is not waited for
         replies = self.hot.matryoshka([HotCall(r.SerializeToString(), ()) for r in requests])
         assert len(replies) == len(requests)
         return [None if r is None else pb.SearchMatryoshkaResponse.FromString(r) for r in replies]
 
-    def batch_now(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse | None:
+    async def batch_now(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse | None:
+        await self.cached.stores.collections.get(self.data.name)
         (reply,) = self.hot.batch([HotCall(request.SerializeToString(), ())])
         return None if reply is None else pb.BatchSearchResponse.FromString(reply)
 
@@ -88,7 +90,8 @@ async def both(
         collection = await ground.stores.collections.get(data.name)
         await ground.stores.items.upsert(collection, collection.active, written[::9], "", b"")
         await ground.stores.items.delete(collection, [i.item_id for i in written[3::20]], "", b"")
-    async with ground.cached(root, building=False) as cached:
+    # However busy the machine is: a cache that is not fresh declines.
+    async with ground.cached(root, building=False, cache_max_staleness_ms=600_000) as cached:
         report = await caught_up(cached.stores, data.name, int(request.param == "segment"))
         assert bool(report.generation) == bool(report.dead_rows) == (request.param == "segment")
         yield Both(cached, data)
@@ -149,7 +152,7 @@ async def test_what_the_hot_path_says_is_what_the_usual_one_says(
     both: Both, options: dict[str, Any], query: int
 ) -> None:
     request = both.request(query, **options)
-    (got,) = both.now(request)
+    (got,) = await both.now(request)
     expected = await both.usual(request)
     if got is None:
         # Nothing was wrong: so the answer is short.
@@ -163,13 +166,16 @@ async def test_what_the_hot_path_says_is_what_the_usual_one_says(
 @settings(max_examples=40)
 @given(options=st.lists(OPTIONS, min_size=1, max_size=6), data=st.data())
 async def test_batches(both: Both, options: list[dict[str, Any]], data: st.DataObject) -> None:
+    for each in options:
+        # Where a graph finds too few for one of them, all that came with it are compared with every row.
+        each.get("params", {}).pop("ef_search", None)
     requests = [both.request(data.draw(st.integers(0, 59)), **o) for o in options for _ in range(2)]
     batch = pb.BatchSearchRequest(searches=[pb.BatchSearchEntry(matryoshka=r) for r in requests])
-    singles = both.now(*requests)
+    singles = await both.now(*requests)
     assert [s if s is None else plain(s) for s in singles] == [
-        s if s is None else plain(s) for r in requests for s in both.now(r)
+        s if s is None else plain(s) for r in requests for s in await both.now(r)
     ], "calls that come together are answered as each by itself"
-    got = both.batch_now(batch)
+    got = await both.batch_now(batch)
     if any(s is None for s in singles):
         assert got is None
         return
@@ -178,7 +184,7 @@ async def test_batches(both: Both, options: list[dict[str, Any]], data: st.DataO
 
 
 async def test_long_ids_come_back_whole(both: Both) -> None:
-    (got,) = both.now(both.request(limit=200))
+    (got,) = await both.now(both.request(limit=200))
     assert got is not None
     lengths = {len(h.item_id.encode()) for h in got.hits}
     assert min(lengths) < 10
@@ -235,24 +241,24 @@ DECLINED = {
 async def test_what_is_not_plain_is_declined(both: Both, case: Any) -> None:
     """And does not keep others that come with it from their answers."""
     request, good = case(both), both.request()
-    assert both.now(request) == [None]
-    first, second, third = both.now(good, request, good)
+    assert await both.now(request) == [None]
+    first, second, third = await both.now(good, request, good)
     assert second is None
     if request.options != good.options or len(request.vector.float32_le) != 64:
         assert first is not None
         assert plain(first) == plain(third)
     batch = pb.BatchSearchRequest(searches=[pb.BatchSearchEntry(matryoshka=r) for r in (good, request)])
-    assert both.batch_now(batch) is None
+    assert await both.batch_now(batch) is None
 
 
 async def test_batches_that_are_declined(both: Both) -> None:
     good = pb.BatchSearchEntry(matryoshka=both.request())
-    assert both.batch_now(pb.BatchSearchRequest()) is None
-    assert both.batch_now(pb.BatchSearchRequest(searches=[good] * 257)) is None
-    assert both.batch_now(pb.BatchSearchRequest(searches=[good, pb.BatchSearchEntry()])) is None
+    assert await both.batch_now(pb.BatchSearchRequest()) is None
+    assert await both.batch_now(pb.BatchSearchRequest(searches=[good] * 257)) is None
+    assert await both.batch_now(pb.BatchSearchRequest(searches=[good, pb.BatchSearchEntry()])) is None
     ranked = pb.BatchSearchEntry(rank_items=pb.RankItemsRequest(collection=both.data.name, item_ids=["1"]))
-    assert both.batch_now(pb.BatchSearchRequest(searches=[good, ranked])) is None
-    assert both.batch_now(pb.BatchSearchRequest(searches=[good] * 256)) is not None
+    assert await both.batch_now(pb.BatchSearchRequest(searches=[good, ranked])) is None
+    assert await both.batch_now(pb.BatchSearchRequest(searches=[good] * 256)) is not None
 
 
 @settings(max_examples=200)
@@ -278,7 +284,7 @@ async def test_few_of_many_recent_rows(ground: Ground, tmp_path: Path) -> None:
     data = await ground.load(1000)
     collection = await ground.stores.collections.get(data.name)
     everything = [_renamed(i, i.item_id) for i in data.items.values()]
-    async with ground.cached(tmp_path, building=False, cache_delta_rows=5000) as cached:
+    async with ground.cached(tmp_path, building=False, cache_delta_rows=5000, cache_max_staleness_ms=600_000) as cached:
         await caught_up(cached.stores, data.name)
         for _ in range(3):
             await ground.stores.items.upsert(collection, collection.active, everything, "", b"")
@@ -289,6 +295,7 @@ async def test_few_of_many_recent_rows(ground: Ground, tmp_path: Path) -> None:
         for viewer in (None, Viewer(group_ids=(GROUPS[0],)), Viewer(unrestricted=True)):
             options = SearchOptions(limit=50, viewer=viewer)
             for query in range(20):
+                await cached.stores.collections.get(data.name)
                 hits = cached.stores.cache.search_now(data.name, data.queries[query : query + 1], options)
                 assert hits is not None
                 assert np.isfinite(hits.distances).all()
