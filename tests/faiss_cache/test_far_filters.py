@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 ROWS, DIMENSION, EF_SEARCH = 6_000, 24, 100
 
 
-@pytest.mark.parametrize(("admitted", "probed"), [(ROWS, 0), (ROWS // 2, 24), (ROWS // 100, 1200), (1, ROWS)])
+@pytest.mark.parametrize(("admitted", "probed"), [(ROWS, 0), (ROWS // 2, 40), (ROWS // 100, 2000), (1, ROWS)])
 def test_the_rarer_what_is_admitted_the_more_rows_are_probed(admitted: int, probed: int) -> None:
-    assert probe_rows(admitted, ROWS) == probed
+    assert probe_rows(10, admitted, ROWS) == probed
 
 
 def test_rows_far_from_the_query_are_found_under_a_filter(tmp_path: Path) -> None:

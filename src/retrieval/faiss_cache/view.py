@@ -15,7 +15,7 @@ from retrieval.domain.search import View as ItemView
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
-from retrieval.faiss_cache.plans import PROBED_HITS, Effort, choose_effort, probe_rows
+from retrieval.faiss_cache.plans import Effort, choose_effort, probe_rows
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ def _are_in(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> bool:
     return bitmap is None or bool(bitmap.holds(rows[rows >= 0]).all())
 
 
-def _is_far(segment: Segment, queries: NDArray[np.float32], bitmap: Bitmap) -> NDArray[np.bool_]:
-    """Which queries, (n,), the set has few rows near: less than half of its share."""
-    probed = probe_rows(bitmap.count, bitmap.rows)
+def _is_far(segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap) -> NDArray[np.bool_]:
+    """For which queries, (n,), too few rows of the set are near to take the graph's word for the nearest `count`."""
+    probed = probe_rows(count, bitmap.count, bitmap.rows)
     if not probed:
         return np.zeros(len(queries), np.bool_)
     near = segment.funnel.shortlist(queries, probed, probed)
-    far: NDArray[np.bool_] = (bitmap.holds(near) & (near >= 0)).sum(axis=1) < PROBED_HITS / 2
+    far: NDArray[np.bool_] = (bitmap.holds(near) & (near >= 0)).sum(axis=1) < min(count, bitmap.count)
     return far
 
 
@@ -266,7 +266,7 @@ class View:
         similarities, rows = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
         missed = rows[:, min(count, admitted.segment_count) - 1] < 0
         if bitmap is not None:
-            missed |= _is_far(segment, queries, bitmap)
+            missed |= _is_far(segment, queries, count, bitmap)
             if not _are_in(bitmap, rows):
                 missed[:] = True
         if missed.any():
