@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import grpc
 import numpy as np
 
+from benchmarks.grpc_wire import GrpcConnection
 from benchmarks.load import Answer, require_loopback
 from retrieval.v1 import common_pb2, retrieval_service_pb2
 
@@ -84,6 +85,21 @@ class GrpcTarget:
         """Ids and source of a reply; item ids are row numbers."""
         source = common_pb2.Source.Name(reply.info.source).removeprefix("SOURCE_").lower()
         return Answer([int(hit.item_id) for hit in reply.hits], source)
+
+
+@dataclass(frozen=True)
+class WiredTarget(GrpcTarget):
+    """The same requests by a client that is cheap enough for the fastest of servers, see `benchmarks.grpc_wire`."""
+
+    shares_connections: ClassVar = True
+
+    def open(self) -> GrpcConnection:
+        """A connection."""
+        return GrpcConnection(self.address, METHOD, self.requests)
+
+    def read(self, reply: bytes) -> Answer:
+        """Ids and source of an encoded reply."""
+        return super().read(SearchReply.FromString(reply))
 
 
 class ServerTime(NamedTuple):
