@@ -1,0 +1,70 @@
+"""What an adapter of another engine offers, and how its effort is tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks.truth import recall
+from benchmarks.wire import closed_loop, open_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.datasets import Dataset
+    from benchmarks.load import WireTarget
+
+LINKS, CANDIDATES = 16, 200
+"""M and efConstruction of every HNSW graph that is built here."""
+EFFORTS = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""ef_search that are tried, cheapest first."""
+TUNING_QUERIES = 500
+
+
+class PeerMissingError(Exception):
+    """The engine is not installed, or does not start here; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The cheapest effort that reached a recall, or the highest where none did."""
+
+    effort: int
+    recall: float
+
+
+class Peer(Protocol):
+    """An engine that runs and holds a data set."""
+
+    name: str
+    front: str
+    pids: Sequence[int]
+    build_s: float
+    """From the first row sent until a search sees all of them through the finished index."""
+
+    def target(self, effort: int) -> WireTarget:
+        """The queries of the data set at this ef_search."""
+        ...
+
+
+def found_by(target: WireTarget, count: int) -> list[list[int]]:
+    """The ids that each of the first `count` queries finds."""
+    connections = open_all(target, 1)
+    try:
+        calls = closed_loop(connections, [0], target.query_count, 600.0, count)
+    finally:
+        for connection in connections:
+            connection.socket.close()
+    return [target.read(call.reply).ids for call in calls]
+
+
+def tune(peer: Peer, dataset: Dataset, k: int, wanted: float) -> Tuned:
+    """The smallest effort at which the engine finds the share `wanted` of the exact neighbours."""
+    answers = dataset.answers(k)[:TUNING_QUERIES]
+    best = Tuned(0, 0.0)
+    for effort in EFFORTS:
+        found = found_by(peer.target(effort), len(answers))
+        best = max(best, Tuned(effort, recall(found, answers, k)), key=lambda tuned: tuned.recall)
+        if best.recall >= wanted:
+            break
+    return best
