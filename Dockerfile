@@ -6,7 +6,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY sql sql
 COPY src src
 # The project's wheel and those of its dependencies, so that the next stage installs what was resolved here.
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[native]"
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="retrieval-service" \
@@ -14,7 +14,8 @@ LABEL org.opencontainers.image.title="retrieval-service" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Mounted, not copied: the wheels leave no layer behind.
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels /wheels/retrieval_service-*.whl \
+    wheel="$(ls /wheels/retrieval_service-*.whl)" \
+    && pip install --no-cache-dir --no-index --find-links /wheels "${wheel}[native]" \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin retrieval
 # Log lines reach the collector as they are written.
 ENV PYTHONUNBUFFERED=1

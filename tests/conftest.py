@@ -101,6 +101,12 @@ def agreement(backend: Backend, oracle: Backend) -> Iterator[Agreement]:
     made.settle()
 
 
+@pytest.fixture(scope="session", params=["grpcio", "native"])
+def front(request: pytest.FixtureRequest) -> str:
+    """Every front, in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
 def name() -> str:
     """A collection name of this test's own."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
+from retrieval.config import to_environment
 from retrieval.faiss_cache.build_process import BuildProcess
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.cache import FaissCache
@@ -32,21 +33,29 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, migrate: bool = False, memory: bool = False, warming: bool = False
+    settings: Settings,
+    *,
+    migrate: bool = False,
+    memory: bool = False,
+    warming: bool = False,
+    reuse_port: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """A running server; drained and closed when the block ends.
 
     `memory` serves from the in-memory reference adapter, which forgets everything at the end. With `warming`, health
-    stays NOT_SERVING until `RunningServer.ready()` is called.
+    stays NOT_SERVING until `RunningServer.ready()` is called. `reuse_port`: other processes serve on the same
+    port.
     """
     adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
     try:
         stores = await (adapter.open() if isinstance(adapter, ReferenceAdapter) else adapter.open(migrate=migrate))
         async with AsyncExitStack() as stack:
             if isinstance(adapter, PostgresAdapter) and settings.cache_bytes:
-                build = BuildProcess({"RETRIEVAL_DATABASE_URL": await adapter.url(), **_as_environment(settings)})
+                where = replace(settings, database_url=await adapter.url(), cache_dir=settings.segment_dir.absolute())
+                build = BuildProcess(to_environment(where))
                 stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
-            server = await start_server(Service(stores, adapter.is_alive), settings, warming=warming)
+            service = Service(stores, adapter.is_alive)
+            server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)
             try:
                 yield server
             finally:
@@ -96,8 +105,14 @@ async def build_segment(
         await adapter.close()
 
 
-def _as_environment(settings: Settings) -> dict[str, str]:
-    return {"RETRIEVAL_CACHE_DIR": str(settings.segment_dir.absolute()), "RETRIEVAL_LOG_LEVEL": settings.log_level}
+@asynccontextmanager
+async def prepared_database(settings: Settings, *, migrate: bool) -> AsyncIterator[str]:
+    """URL of the configured database, ready for servers; an embedded one runs for as long as the block does."""
+    adapter = PostgresAdapter(settings)
+    try:
+        yield await adapter.prepare(migrate=migrate)
+    finally:
+        await adapter.close()
 
 
 @asynccontextmanager

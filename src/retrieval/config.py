@@ -18,9 +18,23 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the message names the variable."""
 
 
+_FRONTS = ("auto", "grpcio", "native")
+_POSITIVE = (
+    "workers",
+    "search_connections",
+    "write_connections",
+    "max_in_flight",
+    "max_message_bytes",
+    "default_ef_search",
+    "cache_max_staleness_ms",
+    "cache_heartbeat_ms",
+    "cache_delta_rows",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings with their defaults."""
+    """All settings with their defaults. Raises: SettingsError for a value that cannot be."""
 
     database_url: str = ""
     """Postgres >= 15 with pgvector >= 0.8.4, as a URL. Empty: an embedded server under `data_dir`."""
@@ -30,6 +44,15 @@ class Settings:
     """Address to listen on."""
     port: int = 50051
     """Port to listen on; 0 picks a free one."""
+    front: str = "auto"
+    """What speaks HTTP/2: grpcio; native (pygrpc-native, several times the calls a second on a core, no TLS); or auto:
+    native where it is installed and no TLS is asked for."""
+    tls_certificate: Path = Path()
+    """PEM file of the server's certificate, with those between it and its root. Empty: plain text."""
+    tls_key: Path = Path()
+    """PEM file of its key, without a password."""
+    workers: int = 1
+    """Processes that serve on the port. Connections and calls in flight are counted in each of them."""
     search_connections: int = 8
     """Database connections for searches: more do not help once every core is busy."""
     write_connections: int = 6
@@ -64,6 +87,20 @@ class Settings:
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    def __post_init__(self) -> None:
+        for setting in _POSITIVE:
+            if getattr(self, setting) < 1:
+                raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+        if self.front not in _FRONTS:
+            raise SettingsError(f"RETRIEVAL_FRONT={self.front!r} must be one of {', '.join(_FRONTS)}")
+        if self.tls != (self.tls_key != Path()):
+            raise SettingsError("RETRIEVAL_TLS_CERTIFICATE and RETRIEVAL_TLS_KEY go together: set both or neither")
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is asked for."""
+        return self.tls_certificate != Path()
+
     @property
     def segment_dir(self) -> Path:
         """Where the cache keeps its segments."""
@@ -90,18 +127,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[field.name] = {"int": int, "float": float, "Path": Path, "str": str}[str(field.type)](text)
         except ValueError as error:
             raise SettingsError(f"{name}={text!r} is not a valid {field.type}") from error
-    settings = Settings(**values)  # type: ignore[arg-type]
-    positive = (
-        "search_connections",
-        "write_connections",
-        "max_in_flight",
-        "max_message_bytes",
-        "default_ef_search",
-        "cache_max_staleness_ms",
-        "cache_heartbeat_ms",
-        "cache_delta_rows",
-    )
-    for setting in positive:
-        if getattr(settings, setting) < 1:
-            raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
-    return settings
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The environment from which another process loads the same settings."""
+    return {f"RETRIEVAL_{field.name.upper()}": str(getattr(settings, field.name)) for field in fields(settings)}

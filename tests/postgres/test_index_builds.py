@@ -79,6 +79,38 @@ async def test_ivfflat_needs_rows(postgres: Stores, name: str) -> None:
     assert caught.value.reason == "TOO_FEW_ROWS"
 
 
+async def test_two_processes_take_turns(
+    adapter: PostgresAdapter,
+    postgres: Stores,
+    database_url: str,
+    collection: Collection,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "retrieval.postgres.indexes")
+    other = PostgresAdapter(Settings(database_url=database_url, maintenance_work_mem_mb=128))
+    connection = await asyncpg.connect(database_url)
+    try:
+        # An old transaction holds up the build, longer than Postgres takes to look for a deadlock.
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.fetchval("SELECT count(*) FROM retrieval.items")
+            names = await postgres.builder.build(collection, collection.active, HNSW)
+            async with asyncio.timeout(5):
+                while not any(r.state is IndexState.BUILDING for r in (await reports(postgres, collection)).values()):
+                    await asyncio.sleep(0.02)
+            await other.open(migrate=False)
+            await asyncio.sleep(1.5)
+        async with asyncio.timeout(30):
+            await postgres.builder.wait_idle()
+    finally:
+        await other.close()
+        await connection.close()
+    after = await reports(postgres, collection)
+    assert {after[name].state for name in names} == {IndexState.READY}
+    assert {after[name].generation for name in names} == {1}
+    for name in names:
+        assert caplog.text.count(f"building index {name}") == 1
+
+
 async def test_progress_is_reported_while_a_build_runs(
     postgres: Stores, collection: Collection, connection: asyncpg.Connection
 ) -> None:

@@ -13,10 +13,13 @@ ADMIN_TOKEN = "test-admin-token"
 
 
 @pytest.fixture(scope="session")
-async def server(database_url: str) -> AsyncIterator[ServerProcess]:
+async def server(database_url: str, front: str) -> AsyncIterator[ServerProcess]:
     """A real server process over the run's Postgres."""
     async with server_process(
-        "--migrate", RETRIEVAL_DATABASE_URL=database_url, RETRIEVAL_ADMIN_TOKEN=ADMIN_TOKEN
+        "--migrate",
+        RETRIEVAL_DATABASE_URL=database_url,
+        RETRIEVAL_ADMIN_TOKEN=ADMIN_TOKEN,
+        RETRIEVAL_FRONT=front,
     ) as process:
         yield process
 

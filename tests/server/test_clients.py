@@ -6,7 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from tests.server.process import BIN, Stubs, create, random_items, upsert
+from tests.server.process import BIN, Stubs, create, random_items, server_process, upsert
+from tests.transport.test_fronts import TLS
 
 if TYPE_CHECKING:
     from tests.server.process import ServerProcess
@@ -81,6 +82,24 @@ async def test_buf_curl_searches(server: ServerProcess, stubs: Stubs, name: str)
     )
     assert code == 0, err
     assert len(json.loads(out)["hits"]) == 10
+
+
+async def test_clients_by_tls(database_url: str) -> None:
+    certificate = str(TLS / "certificate.pem")
+    environment = {
+        "RETRIEVAL_DATABASE_URL": database_url,
+        "RETRIEVAL_TLS_CERTIFICATE": certificate,
+        "RETRIEVAL_TLS_KEY": str(TLS / "key.pem"),
+    }
+    async with server_process("--migrate", **environment) as server:
+        health = (str(BIN / "python"), "-m", "retrieval.cli.main", "health", "--target", server.target)
+        code, _, err = await _run(*health, "--ca", certificate)
+        assert code == 0, err
+        code, _, _ = await _run(*health)
+        assert code == 1
+        code, out, err = await _run(str(BIN / "grpcurl"), "-cacert", certificate, server.target, "list")
+        assert code == 0, err
+        assert "retrieval.v1.RetrievalService" in out
 
 
 async def test_health_command(server: ServerProcess) -> None:

@@ -10,12 +10,14 @@ from retrieval.application.service import Service
 from retrieval.client import RetrievalClient
 from retrieval.config import Settings
 from retrieval.reference.adapter import ReferenceAdapter
-from retrieval.transport.server import RunningServer, start_server
+from retrieval.transport.server import NO_HOT_METHODS, RunningServer, start_server
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import common_pb2 as common_pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from retrieval.transport.hot import HotMethods
 
 DIM = 4
 
@@ -31,14 +33,20 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *, warming: bool = False, alive: list[bool] | None = None, **settings: object
+    front: str,
+    *,
+    warming: bool = False,
+    alive: list[bool] | None = None,
+    hot: HotMethods = NO_HOT_METHODS,
+    **settings: object,
 ) -> AsyncIterator[Running]:
     async def is_alive() -> bool:
         return alive[0] if alive else True
 
     stores = await ReferenceAdapter().open()
     service = Service(stores, is_alive, Limits())
-    server = await start_server(service, Settings(port=0, drain_s=0.5, **settings), warming=warming)
+    settings = {"port": 0, "drain_s": 0.5} | settings
+    server = await start_server(service, Settings(front=front, **settings), hot=hot, warming=warming)
     try:
         async with RetrievalClient(f"127.0.0.1:{server.port}") as client:
             yield Running(service, server, client)
@@ -47,8 +55,8 @@ async def running(
 
 
 @pytest.fixture
-async def run() -> AsyncIterator[Running]:
-    async with running() as started:
+async def run(front: str) -> AsyncIterator[Running]:
+    async with running(front) as started:
         await create(started.client)
         yield started
 

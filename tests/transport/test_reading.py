@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
 from retrieval.application.ports import IndexKind
-from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
+from retrieval.domain.errors import InvalidArgumentError, PermissionDeniedError
 from retrieval.domain.filters import Filter, ItemIdIn, MatchAny, Range, TypedValue
 from retrieval.domain.model import (
     AttributeType,

@@ -58,10 +58,10 @@ async def until(run: Running, status: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_health_follows_warming_and_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_follows_warming_and_the_store(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.transport.health.INTERVAL_S", 0.02)
     alive = [True]
-    async with running(warming=True, alive=alive) as run:
+    async with running(front, warming=True, alive=alive) as run:
         await asyncio.sleep(0.1)
         assert {await check(run, name) for name in ("", *SERVICES)} == {NOT_SERVING}
         run.server.ready()
@@ -73,8 +73,8 @@ async def test_health_follows_warming_and_the_store(monkeypatch: pytest.MonkeyPa
         await until(run, SERVING)
 
 
-async def test_a_watch_hears_of_the_drain_and_does_not_hold_it_up() -> None:
-    async with running() as run:
+async def test_a_watch_hears_of_the_drain_and_does_not_hold_it_up(front: str) -> None:
+    async with running(front) as run:
         await until(run, SERVING)
         watch = health_pb2_grpc.HealthStub(run.client.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
         assert (await watch.read()).status == SERVING

@@ -99,8 +99,8 @@ async def test_a_call_is_cancelled_when_its_time_is_up(run: Running, monkeypatch
     await asyncio.wait_for(ended.wait(), 1)
 
 
-async def test_calls_without_a_deadline_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(default_deadline_s=0.05) as run:
+async def test_calls_without_a_deadline_get_one(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(front, default_deadline_s=0.05) as run:
         await create(run.client)
         monkeypatch.setattr(run.service.stores.collections, "get", lambda *_: asyncio.sleep(30))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -143,10 +143,10 @@ async def test_a_cancelled_call_cancels_its_handler(run: Running, monkeypatch: p
         await calling
 
 
-async def test_too_many_calls_are_shed_but_health_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_calls_are_shed_but_health_is_not(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval.client.probe import is_serving
 
-    async with running(max_in_flight=2) as run:
+    async with running(front, max_in_flight=2) as run:
         await create(run.client)
         release = asyncio.Event()
         real = run.service.stores.collections.get
@@ -182,12 +182,12 @@ async def test_a_large_message_is_refused(run: Running) -> None:
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_an_address_in_use_is_a_clear_error(run: Running) -> None:
+async def test_an_address_in_use_is_a_clear_error(run: Running, front: str) -> None:
     from retrieval.config import Settings
     from retrieval.transport.server import start_server
 
     with pytest.raises(errors.UnavailableError, match="cannot listen on") as raised:
-        await start_server(run.service, Settings(port=run.server.port))
+        await start_server(run.service, Settings(port=run.server.port, front=front))
     assert raised.value.reason == "ADDRESS_IN_USE"
 
 

@@ -35,8 +35,8 @@ class _LogProgress:
             log.info("%s: %d of %d", what, done, total)
 
 
-async def load_catalogue(target: str, folder: Path, settings: Settings) -> str:
-    """Load `folder` into the service at `target` and return the collection's name."""
+async def load_catalogue(target: str, folder: Path, settings: Settings, ca: Path | None = None) -> None:
+    """Load `folder` into the service at `target`. `ca`: see `open_channel`."""
     if console.is_terminal:
         columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as bars:
@@ -47,8 +47,12 @@ async def load_catalogue(target: str, folder: Path, settings: Settings) -> str:
                     tasks[what] = bars.add_task(what)
                 bars.update(tasks[what], completed=done, total=total)
 
-            await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, show)
-    elif not await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, _LogProgress()):
+            await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, show, ca)
+    elif not await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, _LogProgress(), ca):
         log.info("%s is loaded already", folder)
+
+
+def collection_name(folder: Path) -> str:
+    """The name of the collection that a catalogue fills."""
     text = (folder / "collection.json").read_text(encoding="utf-8")
     return str(json.loads(text)["collection"]["name"])

@@ -10,13 +10,14 @@ from rich.logging import RichHandler
 console = Console(stderr=True)
 
 
-def configure_logging(level: str) -> None:
-    """Log to standard error: plain lines on a pipe, short ones on a terminal."""
+def configure_logging(level: str, worker: int | None = None) -> None:
+    """Log to standard error: plain lines on a pipe, short ones on a terminal. `worker`: a number for each line."""
+    number = "" if worker is None else f"worker={worker} "
     if console.is_terminal:
         handler: logging.Handler = RichHandler(console=console, show_path=False, highlighter=None)
-        form = "%(message)s"
+        form = f"{number}%(message)s"
     else:
         handler = logging.StreamHandler()
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        form = f"%(asctime)s %(levelname)s {number}%(name)s %(message)s"
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=level, handlers=[handler])

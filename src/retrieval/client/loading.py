@@ -8,6 +8,7 @@ import grpc
 from google.protobuf import json_format
 
 from retrieval.client.catalogue import CatalogueLoader
+from retrieval.client.channel import open_channel
 from retrieval.domain.errors import RetrievalError, UnavailableError
 
 if TYPE_CHECKING:
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
 
 
 async def load_folder(
-    target: str, folder: Path, state_dir: Path, embedder: Callable[[], Embedder], progress: Progress
+    target: str,
+    folder: Path,
+    state_dir: Path,
+    embedder: Callable[[], Embedder],
+    progress: Progress,
+    ca: Path | None = None,
 ) -> bool:
-    """Load `folder` into the service at `target`; False when all of it was there.
+    """Load `folder` into the service at `target`; False when all of it was there. `ca`: see `open_channel`.
 
     Raises: RetrievalError when the service refuses or goes away; ValueError when the folder is not a catalogue.
     """
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with open_channel(target, ca) as channel:
         try:
             return await CatalogueLoader(channel, folder, state_dir, embedder, progress).load()
         except grpc.aio.AioRpcError as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BuildProcess:
-    """Runs `retrieval build-segment`. `environment`: settings that the child is to have on top of this process's."""
+    """Runs `retrieval build-segment`. `environment`: the settings that the child is to have."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -29,6 +29,7 @@ class BuildProcess:
             *command,
             "--attached",
             stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
             env={**os.environ, **self._environment},
         )
         try:

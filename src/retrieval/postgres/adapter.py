@@ -36,8 +36,8 @@ class PostgresAdapter:
         """URL of the database; starts the embedded server where there is no other."""
         return self._settings.database_url or (await self._embedded.start() if self._embedded else "")
 
-    async def open(self, *, migrate: bool) -> Stores:
-        """Connect and return the stores. Without `migrate` an outdated schema is refused.
+    async def prepare(self, *, migrate: bool) -> str:
+        """URL of a database with the schema of this release: it is migrated, or refused where it is outdated.
 
         The embedded database is always migrated: nobody else looks after it.
 
@@ -48,6 +48,11 @@ class PostgresAdapter:
             await Migrator(url).up()
         else:
             await require_current_schema(url)
+        return url
+
+    async def open(self, *, migrate: bool) -> Stores:
+        """Prepare the database, connect and return the stores. Raises: as `prepare`."""
+        url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
         await self._database.open()
         facts = FactsCache(self._database)

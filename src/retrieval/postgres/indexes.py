@@ -144,7 +144,12 @@ class PostgresIndexBuilder:
                 return
         connection = await self._database.dedicated("retrieval-build")
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", _BUILD_LOCK)
+            # Not waited for inside Postgres: the statement would hold a snapshot, for whose end the concurrent build of
+            # the process that has the lock waits in turn.
+            while not await connection.fetchval(  # noqa: ASYNC110 - it is another process that ends the wait
+                "SELECT pg_try_advisory_lock($1)", _BUILD_LOCK
+            ):
+                await asyncio.sleep(_IDLE_POLL_S)
             await connection.execute(f"SET maintenance_work_mem = '{self._memory}MB'")
             while (job := await connection.fetchrow(queries("indexes")["next_build"])) is not None:
                 await self._build_one(connection, job)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from retrieval.domain.errors import UnavailableError
+from retrieval.transport.calls import Calls
 from retrieval.transport.collection_servicer import CollectionServicer
 from retrieval.transport.feedback_servicer import FeedbackServicer
+from retrieval.transport.fronts.choice import open_front
+from retrieval.transport.fronts.front import Methods, Offer
 from retrieval.transport.health import HealthMonitor
-from retrieval.transport.interceptors import CallInterceptor
+from retrieval.transport.hot_search import HotSearch
 from retrieval.transport.item_servicer import ItemServicer
 from retrieval.transport.reflection import add_reflection
 from retrieval.transport.retrieval_servicer import RetrievalServicer
@@ -29,6 +32,10 @@ from retrieval.v1 import (
 if TYPE_CHECKING:
     from retrieval.application.service import Service
     from retrieval.config import Settings
+    from retrieval.transport.fronts.front import Front
+    from retrieval.transport.hot import HotMethods
+
+log = logging.getLogger(__name__)
 
 SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
@@ -42,17 +49,18 @@ SERVICES = tuple(
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
+NO_HOT_METHODS: HotMethods = MappingProxyType({})
+
+
 class RunningServer:
     """A server that accepts calls on `port`."""
 
-    def __init__(
-        self, server: grpc.aio.Server, port: int, health: HealthMonitor, calls: CallInterceptor, drain_s: float
-    ) -> None:
-        self._server = server
+    def __init__(self, front: Front, health: HealthMonitor, calls: Calls, drain_s: float) -> None:
+        self._front = front
         self._health = health
         self._calls = calls
         self._drain_s = drain_s
-        self.port = port
+        self.port = front.port
 
     def ready(self) -> None:
         """Warming is over: health says SERVING as soon as the store answers."""
@@ -62,47 +70,46 @@ class RunningServer:
         """Say NOT_SERVING, take no new calls, let those under way finish for `drain_s` seconds, then cancel them."""
         self._calls.draining = True
         await self._health.drain()
-        await self._server.stop(self._drain_s)
+        await self._front.stop(self._drain_s)
 
 
-async def start_server(service: Service, settings: Settings, *, warming: bool = False) -> RunningServer:
+async def start_server(
+    service: Service,
+    settings: Settings,
+    *,
+    hot: HotMethods | None = None,
+    warming: bool = False,
+    reuse_port: bool = False,
+) -> RunningServer:
     """Serve on the host and port of the settings. While `warming`, health says NOT_SERVING until `ready` is called.
 
-    Raises: UnavailableError (ADDRESS_IN_USE) when the address cannot be listened on.
+    `hot`: methods that answer before the usual way is taken, by default the searches of the cache, where there is one.
+    `reuse_port`: other processes listen on the port too, and each gets a part of the connections.
+
+    Raises: UnavailableError (ADDRESS_IN_USE) when the address cannot be listened on; SettingsError when the settings
+    ask for a front that is not there or cannot do what they ask.
     """
-    calls = CallInterceptor(settings.max_in_flight, settings.default_deadline_s)
-    server = grpc.aio.server(interceptors=(calls,), options=_options(settings))
-    retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
-        RetrievalServicer(service, settings.admin_token), server
-    )
-    collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(service), server)
-    item_service_pb2_grpc.add_ItemServiceServicer_to_server(ItemServicer(service, settings.admin_token), server)
-    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FeedbackServicer(service), server)
+    if hot is None:
+        hot = NO_HOT_METHODS if service.stores.cache is None else HotSearch(service.stores.cache).methods()
+    calls = Calls(settings.max_in_flight, settings.default_deadline_s)
     health = HealthMonitor(service.is_alive, SERVICES, warming=warming)
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
-    add_reflection(server, (*SERVICES, HEALTH))
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
-    except RuntimeError as error:
-        raise UnavailableError(
-            f"cannot listen on {host}:{settings.port}: the port is taken, or the address is not of this machine",
-            reason="ADDRESS_IN_USE",
-        ) from error
-    await server.start()
+    methods = _methods(service, settings, health)
+    front = open_front(settings, Offer(methods, calls, hot, settings.max_message_bytes), reuse_port=reuse_port)
+    await front.start()
     await health.start()
-    return RunningServer(server, port, health, calls, settings.drain_s)
+    log.info("front: %s", front.name)
+    return RunningServer(front, health, calls, settings.drain_s)
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        # Two servers on one port would share its calls by chance; the second one is to fail instead.
-        ("grpc.so_reuseport", 0),
-        # Find dead peers within 80 s, and let clients ping idle connections every 10 s, as proxies make them do.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ]
+def _methods(service: Service, settings: Settings, health: HealthMonitor) -> Methods:
+    methods: Any = Methods()
+    retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
+        RetrievalServicer(service, settings.admin_token), methods
+    )
+    collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(service), methods)
+    item_service_pb2_grpc.add_ItemServiceServicer_to_server(ItemServicer(service, settings.admin_token), methods)
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FeedbackServicer(service), methods)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, methods)
+    add_reflection(methods, (*SERVICES, HEALTH))
+    gathered: Methods = methods
+    return gathered

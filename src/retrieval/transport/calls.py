@@ -1,6 +1,6 @@
-"""What happens around every call: deadline, load shedding, errors, timing, access log.
+"""What happens around every call, whichever front takes it: deadline, load shedding, errors, timing, access log.
 
-One interceptor does it all, and decodes requests and encodes replies itself: a handler is wrapped once per method, a
+One wrapper does it all, and decodes requests and encodes replies itself: a handler is wrapped once per method, a
 malformed message becomes a status like any other error, and the time measured is that of the whole handler.
 """
 
@@ -12,9 +12,8 @@ import secrets
 import time
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from retrieval.application.deadline import set_remaining_s
@@ -22,9 +21,13 @@ from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError,
 from retrieval.transport.status import call_id, code_of, known, rich_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from typing import NoReturn
 
-    Context = grpc.aio.ServicerContext[Any, Any]
+    import grpc
+
+    from retrieval.transport.hot import Metadata
+
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 log = logging.getLogger("retrieval.access")
@@ -36,45 +39,43 @@ CALL_ID_KEY = "call-id"
 RETRY_AFTER_S = 0.1
 """A shed call is told to come back after this: several times the length of a usual call."""
 
-_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+
+class Context(Protocol):
+    """The part of `grpc.aio.ServicerContext` that unary calls use, and that a front therefore provides."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """What the caller sent beside the message."""
+        ...
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None: there is none."""
+        ...
+
+    def set_trailing_metadata(self, trailing_metadata: Metadata) -> None:
+        """What goes out behind the reply."""
+        ...
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
+        """End the call with a status, and what runs with `grpc.aio.AbortError`."""
+        ...
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of every service but health and reflection."""
+UnaryCall = Any
+"""`async (raw: bytes, context: Context) -> bytes`; Any, as grpcio's own context is not known to be a `Context`."""
+
+
+class Calls:
+    """Wraps handlers, counts the calls in flight, and refuses those that are too many or too late."""
 
     def __init__(self, max_in_flight: int, default_deadline_s: float) -> None:
         self._max_in_flight = max_in_flight
         self._default_deadline_s = default_deadline_s
         self._in_flight = 0
-        self._wrapped: dict[str, Handler] = {}
-        self._prefix = secrets.token_hex(4)
-        self._numbers = count(1)
+        self.identities: Iterator[str] = map(f"{secrets.token_hex(4)}-{{:x}}".format, count(1))
         self.draining = False
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """The wrapped handler of the method, made at its first call."""
-        method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None or method.startswith(_EXEMPT):
-                return handler
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
-
-    def _wrap(self, method: str, handler: Handler) -> Handler:
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
-        if handler.stream_stream is not None:
-            stream = self._stream(method, handler)
-            return grpc.stream_stream_rpc_method_handler(stream, response_serializer=handler.response_serializer)
-        raise TypeError(f"{method}: only unary and bidirectional methods are served")
-
-    def _unary(self, method: str, handler: Handler) -> Any:
+    def unary(self, method: str, handler: Handler) -> UnaryCall:
+        """The handler of a unary method, from encoded request to encoded reply."""
         behaviour: Any = handler.unary_unary
         encode: Any = handler.response_serializer
 
@@ -88,7 +89,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, method: str, handler: Handler) -> Any:
+    def stream(self, method: str, handler: Handler) -> Any:
+        """The same for a bidirectional method, whose replies the front encodes."""
         behaviour: Any = handler.stream_stream
 
         async def call(raws: AsyncIterator[bytes], context: Context) -> None:
@@ -106,29 +108,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _around(self, method: str, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
         started = time.perf_counter()
-        identity = f"{self._prefix}-{next(self._numbers):x}"
+        identity = next(self.identities)
         call_id.set(identity)
         outcome = "CANCELLED"
         self._in_flight += 1
         try:
             self._admit()
             reply = await run()
-            context.set_trailing_metadata(_trailers(started, identity))
+            context.set_trailing_metadata(trailers(started, identity))
             outcome = "OK"
         except Exception as error:
             shown = known(error)
             outcome = f"{code_of(shown).name} reason={shown.reason}"
             status = rich_status(shown)
-            trailers = (*(status.trailing_metadata or ()), *_trailers(started, identity))
-            await context.abort(status.code, status.details, trailers)
+            trailing = (*(status.trailing_metadata or ()), *trailers(started, identity))
+            await context.abort(status.code, status.details, trailing)
         else:
             return reply
         finally:
             self._in_flight -= 1
-            level = logging.DEBUG if outcome == "OK" else logging.INFO
-            if log.isEnabledFor(level):
-                took_us = (time.perf_counter() - started) * 1e6
-                log.log(level, "method=%s code=%s us=%d call=%s", method, outcome, took_us, identity)
+            log_call(method, outcome, started, identity)
 
     def _admit(self) -> None:
         if self.draining:
@@ -137,6 +136,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise OverloadedError(
                 f"more than {self._max_in_flight} calls are in flight; try again shortly", retry_after_s=RETRY_AFTER_S
             )
+
+
+def trailers(started: float, identity: str) -> list[tuple[str, str | bytes]]:
+    """What every reply ends with. `started`: on the clock of `time.perf_counter`."""
+    return [(TIMING_KEY, str(int((time.perf_counter() - started) * 1e6))), (CALL_ID_KEY, identity)]
+
+
+def logs_success() -> bool:
+    """Whether `log_call` says anything of calls that went well: asked once per batch, as a call takes so little."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
+def log_call(method: str, outcome: str, started: float, identity: str) -> None:
+    """One line of the access log."""
+    level = logging.DEBUG if outcome == "OK" else logging.INFO
+    if log.isEnabledFor(level):
+        took_us = (time.perf_counter() - started) * 1e6
+        log.log(level, "method=%s code=%s us=%d call=%s", method, outcome, took_us, identity)
 
 
 def _decoded(handler: Handler, raw: bytes) -> Any:
@@ -148,10 +165,6 @@ def _decoded(handler: Handler, raw: bytes) -> Any:
             "the request is not a valid message of its type: broken encoding, or a string that is not UTF-8",
             reason="MALFORMED_MESSAGE",
         ) from error
-
-
-def _trailers(started: float, identity: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (TIMING_KEY, str(int((time.perf_counter() - started) * 1e6))), (CALL_ID_KEY, identity)
 
 
 @asynccontextmanager

@@ -1,0 +1,135 @@
+"""`retrieval serve`: one server in this process, or workers and their supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from retrieval.bootstrap import prepared_database, serving
+from retrieval.cli.loading import collection_name, load_catalogue
+from retrieval.cli.welcome import print_welcome
+from retrieval.config import SettingsError, to_environment
+from retrieval.transport.fronts.choice import choose
+from retrieval.transport.fronts.front import Address
+from retrieval.workers.line import SupervisorLine
+from retrieval.workers.port import reserved
+from retrieval.workers.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine
+    from pathlib import Path
+    from typing import Any
+
+    from retrieval.config import Settings
+
+log = logging.getLogger("retrieval")
+
+
+async def serve(settings: Settings, options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    changed = {name: value for name in ("host", "port", "workers") if (value := getattr(options, name)) is not None}
+    settings = dataclasses.replace(settings, **changed)
+    if settings.tls and options.catalogue is not None:
+        raise SettingsError("--catalogue loads in plain text: with TLS, load it later with retrieval load --ca")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if options.worker is not None:
+        await _work(settings, stop)
+    elif settings.workers > 1:
+        await _supervise(settings, options, stop)
+    else:
+        await _serve_alone(settings, options, stop)
+    return 0
+
+
+async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
+    async with serving(
+        settings, migrate=options.migrate, memory=options.memory, warming=options.catalogue is not None
+    ) as server:
+        if options.catalogue is not None:
+            if not await _load(settings, server.port, options.catalogue, stop):
+                return
+            server.ready()
+        _settle()
+        log.info("serving on %s:%d", settings.host, server.port)
+        await stop.wait()
+        log.info("draining")
+
+
+async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
+    if options.memory:
+        raise SettingsError("--memory keeps everything in one process: it takes RETRIEVAL_WORKERS=1")
+    choose(settings)
+    with reserved(Address(settings.host, settings.port)) as port:
+        async with prepared_database(settings, migrate=options.migrate) as url:
+            settings = dataclasses.replace(settings, port=port, database_url=url)
+            command = (sys.executable, "-m", "retrieval.cli.main", "serve")
+            supervisor = Supervisor(command, os.environ | to_environment(settings), settings.workers, settings.drain_s)
+            try:
+                if not await _unless(stop, supervisor.start()):
+                    return
+                if options.catalogue is not None and not await _load(settings, port, options.catalogue, stop):
+                    return
+                supervisor.serve()
+                log.info("serving on %s:%d", settings.host, port)
+                await _unless(stop, supervisor.failed())
+                log.info("draining")
+            finally:
+                await supervisor.stop()
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    line = SupervisorLine()
+    listening = asyncio.create_task(line.listen())
+    try:
+        async with serving(settings, warming=True, reuse_port=True) as server:
+            _settle()
+            line.ready()
+            log.info("ready")
+            if await _unless(stop, line.serving.wait()):
+                server.ready()
+            await _unless(stop, line.ended.wait())
+            log.info("draining")
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _load(settings: Settings, port: int, folder: Path, stop: asyncio.Event) -> bool:
+    """Load a catalogue through the service itself; False when told to stop first."""
+    target = f"{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{port}"  # noqa: S104
+    if not await _unless(stop, load_catalogue(target, folder, settings)):
+        return False
+    print_welcome(target, collection_name(folder))
+    return True
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Whether `work` came to its end before `stop`, which cancels it. Its error is passed on."""
+    working = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            return True
+        return False
+    finally:
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.gather(working, stopped, return_exceptions=True)
+
+
+def _settle() -> None:
+    """What is there now stays: the collector need not walk it again, and passes over short-lived objects are rarer."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

@@ -1,0 +1,43 @@
+"""Hot methods: unary calls that are answered at once, before any of the usual machinery is set up.
+
+A hot method is synchronous and thread-safe: on the native front it runs in the thread that receives calls, on the
+grpcio front in the event loop. It answers a batch and takes microseconds a call; what takes longer, waits for
+something or fails is not for it, and it declines by None.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class HotCall(NamedTuple):
+    """A call as it came: the encoded request, and the metadata. A tuple, as that is what is made fastest."""
+
+    payload: bytes
+    metadata: Metadata
+
+
+HotMethod = Callable[[Sequence[HotCall]], Sequence[bytes | None]]
+"""Encoded replies of the calls, in their order; None: the call takes the usual way."""
+
+HotMethods = Mapping[str, HotMethod]
+"""By full method name, `/package.Service/Method`."""
+
+
+def answer(method: HotMethod, calls: Sequence[HotCall]) -> Sequence[bytes | None]:
+    """The replies to `calls`; where the method fails, that is logged and all of them take the usual way."""
+    try:
+        replies = method(calls)
+    except Exception:
+        log.exception("a hot method failed; its calls take the usual way")
+        return [None] * len(calls)
+    if len(replies) != len(calls):
+        log.error("a hot method gave %d replies to %d calls; they take the usual way", len(replies), len(calls))
+        return [None] * len(calls)
+    return replies
