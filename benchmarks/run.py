@@ -51,8 +51,8 @@ def run(options: Options, console: Console) -> list[Bar]:
     log = datasets.CACHE / "service.log"
     bars: list[Bar] = []
     with ExitStack() as stack:
-        address = stack.enter_context(service(data_dir, log))
-        echo_address = stack.enter_context(echo())
+        address = stack.enter_context(service(data_dir, log)).address
+        echo_address = stack.enter_context(echo()).address
         generator = stack.enter_context(LoadGenerator(options.processes))
         for dataset in chosen:
             console.rule(f"{dataset.name}: {dataset.rows:,} x {dataset.dim}")
