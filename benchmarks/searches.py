@@ -28,12 +28,16 @@ SearchReply = retrieval_service_pb2.SearchMatryoshkaResponse
 
 @dataclass(frozen=True)
 class Search:
-    """One way to search. `effort`: ef_search or nprobe, 0 for the server's default; `funnel`: the default stages."""
+    """One way to search. `effort`: ef_search or nprobe, 0 for the server's default; `funnel`: the default stages.
+
+    FAISS takes no stages: the plan of the segment has its own.
+    """
 
     source: str
     effort: int = 0
     bucket_below: int | None = None
     funnel: bool = False
+    target_recall: float = 0.0
 
     def requests(self, dataset: Dataset, collection: str, k: int) -> list[bytes]:
         """The serialized request of every query of the data set."""
@@ -47,7 +51,9 @@ class Search:
             below = common_pb2.AttributeValue(int64=self.bucket_below)
             condition = common_pb2.Condition(range=common_pb2.Range(attribute="bucket", lt=below))
             options.filter.must.append(condition)
-        stages = [] if self.funnel else [common_pb2.Stage(dimension=dataset.dim, candidate_count=k)]
+        params.target_recall = self.target_recall
+        own_stages = self.funnel or self.source == "faiss"
+        stages = [] if own_stages else [common_pb2.Stage(dimension=dataset.dim, candidate_count=k)]
         return [
             retrieval_service_pb2.SearchMatryoshkaRequest(
                 collection=collection,

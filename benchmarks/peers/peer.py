@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.datasets import Dataset
-    from benchmarks.load import WireTarget
+    from benchmarks.load import Target, WireTarget
 
 LINKS, CANDIDATES = 16, 200
 """M and efConstruction of every HNSW graph that is built here."""
 EFFORTS = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """ef_search that are tried, cheapest first."""
 TUNING_QUERIES = 500
+PATIENCE_S = 600.0
 
 
 class PeerMissingError(Exception):
@@ -27,9 +29,9 @@ class PeerMissingError(Exception):
 
 @dataclass(frozen=True)
 class Tuned:
-    """The cheapest effort that reached a recall, or the highest where none did."""
+    """The cheapest effort that reached a recall, or the best one where none did."""
 
-    effort: int
+    effort: float
     recall: float
 
 
@@ -41,26 +43,34 @@ class Peer(Protocol):
     pids: Sequence[int]
     build_s: float
     """From the first row sent until a search sees all of them through the finished index."""
+    tuning_queries: int
 
-    def target(self, effort: int) -> WireTarget:
-        """The queries of the data set at this ef_search."""
+    def target(self, effort: int) -> Target | WireTarget:
+        """The queries of the data set at this ef_search; what was returned before may stop to be valid."""
         ...
 
 
-def found_by(target: WireTarget, count: int) -> list[list[int]]:
+def found_by(target: Target | WireTarget, count: int) -> list[list[int]]:
     """The ids that each of the first `count` queries finds."""
+    if not hasattr(target, "open"):
+        return asyncio.run(_found_by_async(target, count))
     connections = open_all(target, 1)
     try:
-        calls = closed_loop(connections, [0], target.query_count, 600.0, count)
+        calls = closed_loop(connections, [0], target.query_count, PATIENCE_S, count)
     finally:
         for connection in connections:
             connection.socket.close()
     return [target.read(call.reply).ids for call in calls]
 
 
+async def _found_by_async(target: Target, count: int) -> list[list[int]]:
+    async with target.connect() as call:
+        return [target.read(await call(query)).ids for query in range(count)]
+
+
 def tune(peer: Peer, dataset: Dataset, k: int, wanted: float) -> Tuned:
     """The smallest effort at which the engine finds the share `wanted` of the exact neighbours."""
-    answers = dataset.answers(k)[:TUNING_QUERIES]
+    answers = dataset.answers(k)[: peer.tuning_queries]
     best = Tuned(0, 0.0)
     for effort in EFFORTS:
         found = found_by(peer.target(effort), len(answers))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.peer import CANDIDATES, LINKS, PeerMissingError
+from benchmarks.peers.peer import CANDIDATES, LINKS, TUNING_QUERIES, PeerMissingError
 from benchmarks.resp_wire import RespWire
 from benchmarks.servers import accepts, free_port, started
 
@@ -41,6 +41,7 @@ class RedisPeer:
     command: Callable[[int, int], Command]
     ids: Callable[[Any], list[int]]
     front: str = "RESP"
+    tuning_queries: int = TUNING_QUERIES
 
     def target(self, effort: int) -> RespWire:
         """See `Peer`."""
