@@ -40,6 +40,13 @@ def database_url(data_dir: Path) -> str:
     return f"postgresql://postgres@/postgres?host={lines[4]}&port={lines[3]}"
 
 
+def database_pids(data_dir: Path) -> list[int]:
+    """The embedded server's process; none where RETRIEVAL_DATABASE_URL names another."""
+    if os.environ.get("RETRIEVAL_DATABASE_URL"):
+        return []
+    return [int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])]
+
+
 async def connect(url: str) -> asyncpg.Connection:
     """A connection that speaks pgvector's types in binary."""
     connection = await asyncpg.connect(url, server_settings={"search_path": f"{SCHEMA}, public", "jit": "off"})

@@ -46,12 +46,12 @@ class Search:
             params.nprobe = self.effort
         else:
             params.ef_search = self.effort
+        params.target_recall = self.target_recall
         options = common_pb2.SearchOptions(limit=k, params=params)
         if self.bucket_below is not None:
             below = common_pb2.AttributeValue(int64=self.bucket_below)
             condition = common_pb2.Condition(range=common_pb2.Range(attribute="bucket", lt=below))
             options.filter.must.append(condition)
-        params.target_recall = self.target_recall
         own_stages = self.funnel or self.source == "faiss"
         stages = [] if own_stages else [common_pb2.Stage(dimension=dataset.dim, candidate_count=k)]
         return [
@@ -98,10 +98,11 @@ class WiredTarget(GrpcTarget):
     """The same requests by a client that is cheap enough for the fastest of servers, see `benchmarks.grpc_wire`."""
 
     shares_connections: ClassVar = True
+    method: ClassVar = METHOD
 
     def open(self) -> GrpcConnection:
         """A connection."""
-        return GrpcConnection(self.address, METHOD, self.requests)
+        return GrpcConnection(self.address, self.method, self.requests)
 
     def read(self, reply: bytes) -> Answer:
         """Ids and source of an encoded reply."""

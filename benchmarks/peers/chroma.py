@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.http_wire import HttpWire, post
-from benchmarks.peers.peer import CANDIDATES, EFFORTS, LINKS, TUNING_QUERIES, PeerMissingError
+from benchmarks.peers.peer import CANDIDATES, EFFORTS, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ BATCH = 2000
 
 
 @dataclass(frozen=True)
-class ChromaPeer:
+class ChromaPeer(GraphPeer):
     """See `Peer`. Its effort is a setting of the collection."""
 
     address: str
@@ -36,7 +36,6 @@ class ChromaPeer:
     build_s: float
     name: str = "Chroma"
     front: str = "HTTP"
-    tuning_queries: int = TUNING_QUERIES
 
     def target(self, effort: int) -> HttpWire:
         """See `Peer`."""
@@ -73,6 +72,8 @@ def chroma(dataset: Dataset, k: int, log: Path) -> Iterator[ChromaPeer]:
                 collection.add(ids=[str(start + number) for number in range(len(rows))], embeddings=rows)
             collection.query(query_embeddings=dataset.queries[:1], n_results=k, include=["distances"])
             took = time.perf_counter() - begin
-            asked = [{"query_embeddings": [q.tolist()], "n_results": k, "include": ["distances"]} for q in dataset.queries]
+            asked = [
+                {"query_embeddings": [q.tolist()], "n_results": k, "include": ["distances"]} for q in dataset.queries
+            ]
             bodies = [json.dumps(request, separators=(",", ":")).encode() for request in asked]
             yield ChromaPeer(address, collection, bodies, [pid], took)

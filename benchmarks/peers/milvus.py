@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.grpc_wire import GrpcConnection
 from benchmarks.load import Answer
-from benchmarks.peers.peer import CANDIDATES, LINKS, PeerMissingError
+from benchmarks.peers.peer import CANDIDATES, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class MilvusTarget:
 
 
 @dataclass(frozen=True)
-class MilvusPeer:
+class MilvusPeer(GraphPeer):
     """See `Peer`. It is so slow that its recall is measured on few queries."""
 
     dataset: Dataset
@@ -64,7 +64,7 @@ class MilvusPeer:
     build_s: float
     name: str = "Milvus Lite"
     front: str = "grpcio"
-    tuning_queries: int = 40
+    tuning_queries: ClassVar = 40
 
     def target(self, effort: int) -> MilvusTarget:
         """See `Peer`."""

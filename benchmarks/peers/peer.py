@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from benchmarks.cores import memory_bytes, tree
 from benchmarks.truth import recall
 from benchmarks.wire import closed_loop, open_all
 
@@ -21,6 +22,18 @@ EFFORTS = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """ef_search that are tried, cheapest first."""
 TUNING_QUERIES = 500
 PATIENCE_S = 600.0
+
+
+class GraphPeer:
+    """What most engines have in common: HNSW with an ef_search, in processes of their own."""
+
+    pids: Sequence[int]
+    efforts = EFFORTS
+    tuning_queries = TUNING_QUERIES
+
+    def memory_bytes(self) -> int:
+        """See `Peer`: the whole server."""
+        return sum(memory_bytes(child) for pid in self.pids for child in tree(pid))
 
 
 class PeerMissingError(Exception):
@@ -44,9 +57,15 @@ class Peer(Protocol):
     build_s: float
     """From the first row sent until a search sees all of them through the finished index."""
     tuning_queries: int
+    efforts: Sequence[float]
+    """What `target` takes, cheapest first."""
 
-    def target(self, effort: int) -> Target | WireTarget:
-        """The queries of the data set at this ef_search; what was returned before may stop to be valid."""
+    def memory_bytes(self) -> int:
+        """Memory that the data set takes, or the whole server where that cannot be told apart."""
+        ...
+
+    def target(self, effort: float) -> Target | WireTarget:
+        """The queries of the data set at an effort, which holds until the next one is asked for."""
         ...
 
 
@@ -72,7 +91,7 @@ def tune(peer: Peer, dataset: Dataset, k: int, wanted: float) -> Tuned:
     """The smallest effort at which the engine finds the share `wanted` of the exact neighbours."""
     answers = dataset.answers(k)[: peer.tuning_queries]
     best = Tuned(0, 0.0)
-    for effort in EFFORTS:
+    for effort in peer.efforts:
         found = found_by(peer.target(effort), len(answers))
         best = max(best, Tuned(effort, recall(found, answers, k)), key=lambda tuned: tuned.recall)
         if best.recall >= wanted:

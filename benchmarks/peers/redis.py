@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.peer import CANDIDATES, LINKS, TUNING_QUERIES, PeerMissingError
+from benchmarks.peers.peer import CANDIDATES, LINKS, GraphPeer, PeerMissingError
 from benchmarks.resp_wire import RespWire
 from benchmarks.servers import accepts, free_port, started
 
@@ -30,7 +30,7 @@ INDEX, SET = "idx", "set"
 
 
 @dataclass(frozen=True)
-class RedisPeer:
+class RedisPeer(GraphPeer):
     """See `Peer`. `command`: the search of query number i at an effort."""
 
     name: str
@@ -41,7 +41,6 @@ class RedisPeer:
     command: Callable[[int, int], Command]
     ids: Callable[[Any], list[int]]
     front: str = "RESP"
-    tuning_queries: int = TUNING_QUERIES
 
     def target(self, effort: int) -> RespWire:
         """See `Peer`."""
