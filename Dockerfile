@@ -14,8 +14,7 @@ LABEL org.opencontainers.image.title="retrieval-service" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Mounted, not copied: the wheels leave no layer behind.
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    wheel="$(ls /wheels/retrieval_service-*.whl)" \
-    && pip install --no-cache-dir --no-index --find-links /wheels "${wheel}[native]" \
+    pip install --no-cache-dir --no-index --find-links /wheels /wheels/*.whl \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin retrieval
 # Log lines reach the collector as they are written.
 ENV PYTHONUNBUFFERED=1

@@ -52,7 +52,7 @@ async def test_grpcurl_searches(server: ServerProcess, stubs: Stubs, name: str) 
     assert code == 0, err
     reply = json.loads(out)
     assert len(reply["hits"]) == 3
-    assert reply["info"]["source"] == "SOURCE_EXACT"
+    assert reply["info"]["source"] == "SOURCE_FAISS"
 
 
 async def test_grpcurl_shows_what_is_wrong(server: ServerProcess, stubs: Stubs, name: str) -> None:

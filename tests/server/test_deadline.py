@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from tests.server.process import DIM, Stubs, create, random_items, upsert, vector
 
@@ -50,7 +51,9 @@ async def _until(connection: asyncpg.Connection, count: int) -> None:
 
 
 def _request(name: str) -> retrieval_pb.SearchMatryoshkaRequest:
-    return retrieval_pb.SearchMatryoshkaRequest(collection=name, vector=vector(np.ones(DIM)))
+    # An exact search is one of Postgres', whatever the cache holds.
+    options = common_pb.SearchOptions(params=common_pb.SearchParams(exact=True))
+    return retrieval_pb.SearchMatryoshkaRequest(collection=name, vector=vector(np.ones(DIM)), options=options)
 
 
 @pytest.fixture

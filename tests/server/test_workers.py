@@ -149,6 +149,30 @@ async def test_workers_do_not_outlive_their_supervisor(database_url: str) -> Non
                 await asyncio.sleep(0.05)
 
 
+async def test_workers_that_warm_do_not_either(database_url: str, tmp_path: Path) -> None:
+    # A catalogue that is never read to its end: nobody writes into the pipe.
+    os.mkfifo(tmp_path / "collection.json")
+    supervisor = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "retrieval.cli.main", "serve", "--port", "0", "--workers", "2", "--migrate"),
+        *("--catalogue", str(tmp_path)),
+        env=os.environ | {"RETRIEVAL_DATABASE_URL": database_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        log = ""
+        async with asyncio.timeout(30):
+            while log.count("retrieval ready") < 2:
+                log += (await supervisor.stderr.readline()).decode()
+    finally:
+        supervisor.kill()
+        await supervisor.wait()
+    processes = [int(process) for process in re.findall(r"is process (\d+)", log)]
+    assert len(processes) == 2
+    async with asyncio.timeout(10):
+        while any(map(lives, processes)):
+            await asyncio.sleep(0.05)
+
+
 async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: str, name: str, tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()

@@ -26,6 +26,7 @@ TLS = Path(__file__).parent / "tls"
 CERTIFICATE, KEY = TLS / "certificate.pem", TLS / "key.pem"
 WITH_TLS = {"tls_certificate": CERTIFICATE, "tls_key": KEY}
 LIST = collections_pb.ListCollectionsRequest()
+GET = "/retrieval.v1.CollectionService/GetCollection"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,50 @@ async def test_a_drain_waits_for_calls_under_way(front: str, monkeypatch: pytest
         release.set()
         assert not (await call).hits
         await asyncio.wait_for(draining, 1)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """An HTTP/2 frame (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
+async def test_a_drain_waits_for_a_reply_that_the_caller_reads_slowly(front: str) -> None:
+    size = 300_000
+    async with running(front, drain_s=10, hot={GET: lambda calls: [bytes(size) for _ in calls]}) as run:
+        reader, writer = await asyncio.open_connection("127.0.0.1", run.server.port)
+        headers = b"\x83\x86" + b"".join(  # POST, http
+            b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+            for name, value in (
+                (b":path", GET.encode()),
+                (b":authority", b"localhost"),
+                (b"content-type", b"application/grpc"),
+                (b"te", b"trailers"),
+            )
+        )
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, headers))
+        writer.write(frame(0, 1, 1, bytes(5)))
+        got = ended = 0
+        draining = None
+        async with asyncio.timeout(5):
+            while not ended:
+                head = await reader.readexactly(9)
+                payload = await reader.readexactly(int.from_bytes(head[:3]))
+                kind, flags = head[3], head[4]
+                got += len(payload) if kind == 0 else 0
+                ended = kind == 1 and flags & 1
+                if kind in {4, 6} and not flags & 1:
+                    writer.write(frame(kind, 1, 0, payload if kind == 6 else b""))
+                if got == 65_535 and draining is None:
+                    # So much was allowed to come; the rest is still in the server.
+                    draining = asyncio.create_task(run.server.drain())
+                    await asyncio.sleep(0.3)
+                    assert not draining.done()
+                    for stream in (0, 1):
+                        writer.write(frame(8, 0, stream, size.to_bytes(4)))
+        assert got == size + 5
+        assert draining is not None
+        writer.close()
+        await asyncio.wait_for(draining, 5)
 
 
 async def test_calls_that_ended_badly_do_not_hold_up_a_drain(front: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyn
 
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
-    line = SupervisorLine()
+    line = SupervisorLine(stop)
     listening = asyncio.create_task(line.listen())
     try:
         async with serving(settings, warming=True, reuse_port=True) as server:
@@ -97,7 +97,7 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
             log.info("ready")
             if await _unless(stop, line.serving.wait()):
                 server.ready()
-            await _unless(stop, line.ended.wait())
+            await stop.wait()
             log.info("draining")
     finally:
         listening.cancel()

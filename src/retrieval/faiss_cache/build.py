@@ -126,6 +126,12 @@ class SegmentBuild:
         `cores`: threads of the build. Raises: OSError when the disk is full; nothing is left behind then, and earlier
         generations stay.
         """
+        with threads(cores):  # searches of single queries, which are timed, use one all the same
+            return self._finish(folder, identity, position, report)
+
+    def _finish(
+        self, folder: SegmentFolder, identity: str, position: str, report: Callable[[BuildReport], None]
+    ) -> Manifest:
         spare = min(len(self._held), self._seen // 10)
         self._append_held(self._held[spare:])
         held = self._held[:spare]
@@ -137,9 +143,9 @@ class SegmentBuild:
         else:
             m = M
             queries = decoded(as_codes(np.stack([r[2] for r in held])))
-            with threads(cores):
-                dimension = self._choose(queries)
-                graph = self._link(dimension, report)
+            report(BuildReport("choosing a prefix", 0.0))
+            dimension = self._choose(queries)
+            graph = self._link(dimension, report)
             report(BuildReport("calibrating", 0.0))
             calibration = calibrate(self._funnel(self._behind_prefix(graph)), queries, self._rng)
             self._append_held(held)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
+from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.columns import GrowingColumns
 from retrieval.faiss_cache.growing_array import GrowingArray
-from retrieval.faiss_cache.quantized import as_codes, codes_of, decoded, half_graph, storage_of
+from retrieval.faiss_cache.quantized import as_codes, codes_of, decoded, half_graph, searched, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import IndexScope, Predicate
     from retrieval.faiss_cache.columns import Columns
+    from retrieval.faiss_cache.quantized import Found
 
 COMPARED_ROWS = 1_500
 """Up to so many rows, or under a filter, all are compared; beyond, the graph is faster."""
@@ -74,22 +77,29 @@ class Delta:
         """The rows as they are now."""
         return DeltaView(self, self._columns.view(), self._norms.view(), self._alive)
 
-    def search(
-        self, queries: NDArray[np.float32], count: int, mask: NDArray[np.bool_], *, selective: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Nearest rows where `mask`, (rows,), is true; as `Funnel.search` in form."""
-        # Bits beyond the mask are not set: rows that came after the view are not seen.
-        selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+    def search(self, queries: NDArray[np.float32], count: int, among: Bitmap, *, selective: bool) -> Found:
+        """Nearest rows in `among`; as `Funnel.search` in form."""
+        # Bits beyond the set are not set: rows that came after the view are not seen.
+        if selective or among.rows <= COMPARED_ROWS:
+            index, parameters = self._storage, among.parameters("all", _compare_all)
+        else:
+            ef_search = max(EF_SEARCH, 2 * count)
+            index, parameters = self._graph, among.parameters(ef_search, partial(_by_graph, ef_search))
         with self._lock:
-            if selective or len(mask) <= COMPARED_ROWS:
-                return self._storage.search(queries, count, params=faiss.SearchParameters(sel=selector))  # type: ignore[no-any-return]
-            parameters = faiss.SearchParametersHNSW(efSearch=max(EF_SEARCH, 2 * count), sel=selector)
-            return self._graph.search(queries, count, params=parameters)  # type: ignore[no-any-return]
+            return searched(index, queries, count, parameters)
 
     def codes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of `rows`, (n, 2 dim) bytes."""
         with self._lock:
             return codes_of(self._storage)[rows]
+
+
+def _compare_all(selector: Any) -> Any:
+    return faiss.SearchParameters(sel=selector)
+
+
+def _by_graph(ef_search: int, selector: Any) -> Any:
+    return faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
 
 
 @dataclass(slots=True)
@@ -100,7 +110,6 @@ class DeltaView:
     columns: Columns
     norms: NDArray[np.float32]
     alive: NDArray[np.bool_]
-    masks: dict[tuple[Predicate, IndexScope], NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -112,13 +121,7 @@ class DeltaView:
         """Rows that live."""
         return int(self.alive.sum())
 
-    def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> NDArray[np.bool_]:
-        """(rows,) mask of the living rows that the predicate admits. Kept while the view is."""
-        key = (predicate, scope)
-        mask = self.masks.get(key)
-        if mask is None:
-            admitted = self.columns.admitted(predicate, scope, collection)
-            mask = self.alive if admitted is None else admitted & self.alive
-            if len(self.masks) < 64:
-                self.masks[key] = mask
-        return mask
+    def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap:
+        """The living rows that the predicate admits."""
+        admitted = self.columns.admitted(predicate, scope, collection)
+        return Bitmap.of(self.alive if admitted is None else admitted & self.alive)

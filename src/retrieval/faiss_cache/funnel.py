@@ -6,20 +6,20 @@ here is read-only once made, and searches may run in several threads.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
-from retrieval.faiss_cache.quantized import codes_of, graph_of, nearest_of, prefixes, storage_of
+from retrieval.faiss_cache.quantized import codes_of, graph_of, nearest_of, prefixes, searched, storage_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.domain.model import Metric
-
-    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+    from retrieval.faiss_cache.bitmap import Bitmap
+    from retrieval.faiss_cache.quantized import Found
 
 FULLY_COMPARED_ROWS = 2_000
 """Up to so many rows an exact search compares all components at once; beyond, the prefix picks a shortlist first."""
@@ -52,45 +52,34 @@ class Funnel:
         count: int,
         ef_search: int,
         shortlist: int,
-        selector: Any | None = None,
+        among: Bitmap | None = None,
     ) -> Found:
         """Nearest rows to each of `queries`, (n, full dimension) float32: similarities and rows, both (n, count).
 
-        Rows are -1 where there are no more. `selector`: a FAISS IDSelector, or None for all rows.
+        Rows are -1 where there are no more. `among`: the rows that may be returned, None for all.
         """
         index: Any = self._vectors if self._coarse is None else self._refined or self._coarse
-        if selector is None:
+        if among is None:
             parameters = self._parameters(count, ef_search, shortlist)
         else:
-            parameters = self._make_parameters(count, ef_search, shortlist, selector)
-        similarities = np.empty((len(queries), count), np.float32)
-        rows = np.empty((len(queries), count), np.int64)
-        # The wrapper around it takes longer than the search of a short list.
-        index.search_c(
-            len(queries),
-            faiss.swig_ptr(queries),
-            count,
-            faiss.swig_ptr(similarities),
-            faiss.swig_ptr(rows),
-            parameters,
-        )
-        return similarities, rows
+            parameters = among.parameters(
+                (count, ef_search, shortlist), partial(self._make_parameters, count, ef_search, shortlist)
+            )
+        return searched(index, queries, count, parameters)
 
     def shortlist(
-        self, queries: NDArray[np.float32], count: int, ef_search: int, selector: Any | None = None
+        self, queries: NDArray[np.float32], count: int, ef_search: int, among: Bitmap | None = None
     ) -> NDArray[np.int64]:
         """Rows by the coarse dimension alone, (n, count), nearest first, -1 where there are no more."""
         if self._coarse is None:
-            return self.search(queries, count, 0, count, selector)[1]
-        found: Found = self._coarse.search(
-            queries, count, params=self._coarse_parameters(max(ef_search, count), selector)
-        )
-        return found[1]
+            return self.search(queries, count, 0, count, among)[1]
+        selector = None if among is None else among.selector
+        return searched(self._coarse, queries, count, self._coarse_parameters(max(ef_search, count), selector))[1]
 
-    def scan(self, queries: NDArray[np.float32], count: int, selector: Any | None = None) -> Found:
-        """Nearest rows of all, or of those that `selector` admits, by comparing every one; as `search` in form."""
-        found: Found = self._vectors.search(queries, count, params=faiss.SearchParameters(sel=selector))
-        return found
+    def scan(self, queries: NDArray[np.float32], count: int, among: Bitmap | None = None) -> Found:
+        """Nearest rows of all, or of those in `among`, by comparing every one; as `search` in form."""
+        selector = None if among is None else among.selector
+        return searched(self._vectors, queries, count, faiss.SearchParameters(sel=selector))
 
     def exact(self, queries: NDArray[np.float32], count: int, shortlist: int, rows: NDArray[np.int64]) -> Found:
         """Nearest of `rows`, without the graph; as `search` in form.
@@ -123,6 +112,6 @@ class Funnel:
 
     def _coarse_parameters(self, ef_search: int, selector: Any | None) -> Any:
         parameters = faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
-        if self._graph is self._coarse:
-            return parameters
+        if self.dimension == self.full_dimension:
+            return parameters  # FAISS ignores what is meant for a transform where there is none
         return faiss.SearchParametersPreTransform(index_params=parameters)

@@ -11,12 +11,9 @@ import numpy as np
 from retrieval.application.deadline import remaining_s
 from retrieval.application.ports import InstantHits
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
-from retrieval.domain.filters import check_filter
-from retrieval.domain.model import ANONYMOUS
-from retrieval.domain.search import Diversity, IndexAnswer, Predicate, Source, View
+from retrieval.domain.search import IndexAnswer, Source
 from retrieval.domain.vectors import scores_of, to_half_rows
 from retrieval.faiss_cache.budget import Residency
-from retrieval.faiss_cache.quantized import as_codes, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,24 +89,15 @@ class CachedIndex:
         view = self._cache.view(collection, options.embedding_version)
         if (
             view is None
-            or view.residency is not Residency.FULL
             or vectors.shape[1] != view.version.dimension
-            or view.version.max_chunks > 1
-            or not _is_instant(options)
             or not self._cache.reflects(options.min_consistency_token)
-            or view.scans(options.params)
         ):
             return None
-        half = to_half_rows(vectors, view.collection.metric)
-        if half is None:
+        admitted = view.settle(options)
+        half = None if admitted is None else to_half_rows(vectors, view.collection.metric)
+        if half is None or admitted is None:
             return None
-        if not options.filter.empty:
-            check_filter(options.filter, view.collection)
-        predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
-        admitted = view.admitted(predicate, options.params.scope)
-        if admitted.count < options.limit:
-            return None
-        found = view.search(decoded(as_codes(half)), options.limit, admitted, options.params)
+        found = view.search(half.astype(np.float32), options.limit, admitted, options.params)
         rows = found.rows.ravel()
         distances = found.distances.ravel()
         return InstantHits(
@@ -172,16 +160,6 @@ class CachedIndex:
             effort=wide,
             generation=view.generation,
         )
-
-
-def _is_instant(options: SearchOptions) -> bool:
-    """Whether hits follow from the index alone: nothing to thin out, reorder or attach."""
-    return (
-        options.view is View.ID_SCORE
-        and options.params.source in {Source.AUTO, Source.FAISS}
-        and options.score_threshold is None
-        and options.diversity == Diversity()
-    )
 
 
 def answer(view: CacheView, query: IndexQuery) -> IndexAnswer:

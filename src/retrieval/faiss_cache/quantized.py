@@ -7,6 +7,7 @@ the cores are wanted by other searches. Builds raise the number for themselves.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when faiss is loaded
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+    """Similarities and rows, both (n, count); rows -1 for want of more."""
 
 faiss.omp_set_num_threads(1)
 
@@ -60,14 +64,21 @@ def prefixes(vectors: NDArray[np.float32], dimension: int, metric: Metric) -> ND
     cut = np.ascontiguousarray(vectors[:, :dimension])
     if metric is Metric.COSINE and dimension < vectors.shape[1]:
         norms = np.linalg.norm(cut, axis=1, keepdims=True)
-        cut = np.divide(cut, norms, out=cut, where=norms > 0)
+        cut = np.divide(cut, norms, out=np.zeros_like(cut), where=norms > 0)  # the cut of one row is a view of it
     return cut
 
 
 def decoded(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, dim) float32 of (n, 2 dim) bytes of float16 codes; FAISS converts several times faster than NumPy."""
-    index = half_index(codes.shape[1] // 2, Metric.L2)
-    return np.asarray(index.sa_decode(np.ascontiguousarray(codes)))
+    codes = np.ascontiguousarray(codes)
+    vectors = np.empty((len(codes), codes.shape[1] // 2), np.float32)
+    _decoder(vectors.shape[1]).sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(vectors))
+    return vectors
+
+
+@lru_cache
+def _decoder(dimension: int) -> Any:
+    return half_index(dimension, Metric.L2)
 
 
 def codes_of(index: Any) -> NDArray[np.uint8]:
@@ -83,17 +94,26 @@ def as_codes(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(vectors, dtype="<f2").view(np.uint8).reshape(len(vectors), -1)
 
 
-def nearest_of(
-    codes: NDArray[np.uint8], queries: NDArray[np.float32], count: int, metric: Metric
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def searched(index: Any, queries: NDArray[np.float32], count: int, parameters: Any | None = None) -> Found:
+    """`index.search` without the Python around it, which takes longer than a short search.
+
+    `queries`: (n, index dimension) float32, C-contiguous. Returns (n, count) similarities and rows.
+    """
+    similarities = np.empty((len(queries), count), np.float32)
+    rows = np.empty((len(queries), count), np.int64)
+    pointer = faiss.swig_ptr
+    index.search_c(len(queries), pointer(queries), count, pointer(similarities), pointer(rows), parameters)
+    return similarities, rows
+
+
+def nearest_of(codes: NDArray[np.uint8], queries: NDArray[np.float32], count: int, metric: Metric) -> Found:
     """Similarities and places in `codes`, both (n, count), of the rows nearest to each query; -1 for want of rows.
 
     `codes`: (m, 2 dim) bytes of float16; `queries`: (n, dim) float32.
     """
     index = half_index(queries.shape[1], metric)
     index.add_sa_codes(np.ascontiguousarray(codes))
-    found: tuple[NDArray[np.float32], NDArray[np.int64]] = index.search(queries, count)
-    return found
+    return searched(index, queries, count)
 
 
 def map_index(path: Path) -> Any:

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.delta import Delta
 from retrieval.faiss_cache.manifest import SegmentError
-from retrieval.faiss_cache.segment import Bitmap
 from retrieval.faiss_cache.view import View
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Resident:
             self.residency = Residency.FULL  # there may be room now
         if self.view is None:
             return
-        self.view = replace(self.view, collection=collection, version=version, admissions={})
+        self.view = self.view.but(collection=collection, version=version)
         if declared:  # the delta has no columns for new attributes: it is read anew
             self.offered = self.offered or self.view.segment
             if self.offered is None:
@@ -75,7 +75,7 @@ class Resident:
         if residency is Residency.NONE:
             self.view = None
         elif self.view is not None:
-            self.view = replace(self.view, residency=residency, admissions={})
+            self.view = self.view.but(residency=residency)
 
     def forget(self) -> None:
         """The store cannot tell what changed: start over."""
@@ -137,7 +137,7 @@ class Resident:
         except BaseException:
             delta.revert(view.delta)
             raise
-        self.view = replace(view, living=living, delta=delta.view(), position=snapshot.position, admissions={})
+        self.view = view.but(living=living, delta=delta.view(), position=snapshot.position)
 
 
 def _less(view: View, changed: AbstractCollection[str]) -> Bitmap | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from retrieval.domain.model import Metric, Viewer
-from retrieval.domain.search import IndexScope, Predicate, SearchParams, Stage
+from retrieval.domain.filters import check_filter
+from retrieval.domain.model import ANONYMOUS, Metric, Viewer
+from retrieval.domain.search import Diversity, IndexScope, Predicate, SearchParams, Source, Stage
+from retrieval.domain.search import View as ItemView
+from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
 from retrieval.faiss_cache.plans import Effort, choose_effort
 from retrieval.faiss_cache.quantized import decoded, prefixes
-from retrieval.faiss_cache.segment import Bitmap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import Position
     from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.search import SearchOptions
     from retrieval.faiss_cache.columns import Columns
     from retrieval.faiss_cache.delta import DeltaView
-    from retrieval.faiss_cache.funnel import Found
+    from retrieval.faiss_cache.quantized import Found
     from retrieval.faiss_cache.segment import Segment
 
 T = TypeVar("T")
@@ -54,18 +57,37 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What a predicate admits. `segment` None: all its rows. `delta`: (delta rows,) bool."""
+    """What a predicate admits. `segment` None: all its rows. `selective`: more than the viewer restricts the rows.
+
+    `efforts`: what was chosen for them by params and number of hits, with the stages that makes.
+    """
 
     segment: Bitmap | None
     segment_count: int
-    delta: NDArray[np.bool_]
+    delta: Bitmap
     delta_count: int
     selective: bool
+    efforts: dict[tuple[SearchParams, int], tuple[Effort, tuple[Stage, ...]]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """Rows in all."""
         return self.segment_count + self.delta_count
+
+
+def _are_in(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> bool:
+    """Whether the predicate admits what the index returned: nothing leaves on the index's word alone."""
+    return bitmap is None or bool(bitmap.holds(rows[rows >= 0]).all())
+
+
+def _is_plain(options: SearchOptions) -> bool:
+    """Whether hits follow from the index alone: nothing to thin out, reorder or attach."""
+    return (
+        options.view is ItemView.ID_SCORE
+        and options.params.source in {Source.AUTO, Source.FAISS}
+        and options.score_threshold is None
+        and options.diversity == Diversity()
+    )
 
 
 @dataclass(slots=True)
@@ -83,6 +105,11 @@ class View:
     position: Position
     residency: Residency = Residency.FULL
     admissions: dict[tuple[Predicate, IndexScope], Admitted] = field(default_factory=dict)
+    settled: dict[int, tuple[SearchOptions, Admitted | None]] = field(default_factory=dict)
+
+    def but(self, **changes: Any) -> View:
+        """The next view: this one with changes, and nothing kept of what was worked out for this one."""
+        return replace(self, **changes, admissions={}, settled={})
 
     @property
     def segment_rows(self) -> int:
@@ -98,6 +125,25 @@ class View:
     def generation(self) -> int:
         """Generation of the segment, 0 where there is none."""
         return 0 if self.segment is None else self.segment.manifest.generation
+
+    def settle(self, options: SearchOptions) -> Admitted | None:
+        """What the options admit, where a search with them needs nothing but this view and no time; else None.
+
+        Raises: InvalidArgumentError for a filter that the collection gives no meaning.
+        """
+        known = self.settled.get(id(options))
+        if known is not None and known[0] is options:
+            return known[1]
+        admitted = None
+        if self.residency is Residency.FULL and self.version.max_chunks == 1 and _is_plain(options):
+            check_filter(options.filter, self.collection)
+            predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
+            admitted = self.admitted(predicate, options.params.scope)
+            if admitted.count < options.limit or self.scans(options.params):
+                admitted = None
+        if len(self.settled) < KEPT_ADMISSIONS:
+            self.settled[id(options)] = options, admitted
+        return admitted
 
     def scans(self, params: SearchParams) -> bool:
         """Whether an unfiltered search would compare every row of a segment that is long."""
@@ -122,7 +168,7 @@ class View:
 
     def _admit(self, predicate: Predicate, scope: IndexScope) -> Admitted:
         excluded = predicate.excluded_item_ids
-        mask = self.delta.admitted(predicate, scope, self.collection)
+        recent = self.delta.admitted(predicate, scope, self.collection)
         bitmap = None
         if self.segment is not None:
             bitmap = self.segment.admitted(predicate, scope, self.collection)
@@ -133,22 +179,23 @@ class View:
                 if len(gone):
                     bitmap = (bitmap or Bitmap.full(self.segment_rows)).without(gone)
         count = self.segment_rows if bitmap is None else bitmap.count
-        return Admitted(bitmap, count, mask, int(mask.sum()), not predicate.only_visibility)
+        return Admitted(bitmap, count, recent, recent.count, not predicate.only_visibility)
 
     def search(self, queries: NDArray[np.float32], count: int, admitted: Admitted, params: SearchParams) -> Rows:
         """Nearest admitted rows to each of `queries`, (n, dim) float32 in stored form, by the calibrated funnel."""
-        effort = Effort(0, 0)
+        effort, stages = self._effort(count, admitted, params)
         parts = []
-        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))[:, np.newaxis]
         if self.segment is not None and admitted.segment_count:
-            effort = choose_effort(self.segment.manifest, params, count, admitted.segment_count)
             found = self._search_segment(self.segment, queries, count, admitted, effort)
             parts.append(self._distances(*found, self.segment.norms, norms, 0))
         if admitted.delta_count:
-            found = self.delta.delta.search(queries, count, admitted.delta, selective=admitted.selective)
+            found = self.delta.delta.search(
+                queries, min(count, admitted.delta_count), admitted.delta, selective=admitted.selective
+            )
             parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
         rows, distances = self._merged(parts, len(queries), count)
-        return Rows(rows, distances, admitted.count, effort.ef_search, self._stages(count, effort))
+        return Rows(rows, distances, admitted.count, effort.ef_search, stages)
 
     def refine(
         self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
@@ -191,7 +238,7 @@ class View:
         """Rows of those items that live and that the viewer may see."""
         admitted = self.admitted(Predicate(viewer=viewer), IndexScope.FULL)
         found = self.delta.columns.item_ids.rows_of(item_ids)
-        rows = found[admitted.delta[found]] + self.segment_rows
+        rows = found[admitted.delta.holds(found)] + self.segment_rows
         if self.segment is None:
             return rows
         held = self.segment.columns.item_ids.rows_of(item_ids)
@@ -204,32 +251,31 @@ class View:
     ) -> Found:
         bitmap = admitted.segment
         if not effort.exact:
-            selector = None if bitmap is None else bitmap.selector
-            found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, selector)
-            if (found[1][:, min(count, admitted.segment_count) - 1] >= 0).all():
-                self._recheck(bitmap, found[1])
+            found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
+            if found[1][:, min(count, admitted.segment_count) - 1].min() >= 0 and _are_in(bitmap, found[1]):
                 return found
         if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
-            found = segment.funnel.scan(queries, count, None if bitmap is None else bitmap.selector)
+            found = segment.funnel.scan(queries, count, bitmap)
         else:
             found = segment.funnel.exact(queries, count, effort.shortlist, bitmap.members)
-        self._recheck(bitmap, found[1])
+        if not _are_in(bitmap, found[1]):
+            raise RuntimeError("the index returned rows that it was told to leave out")
         return found
 
-    @staticmethod
-    def _recheck(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> None:
-        """Nothing leaves that the predicate does not admit, whatever the index did."""
-        if bitmap is None:
-            return
-        flat = rows[rows >= 0]
-        if not bitmap.holds(flat).all():
-            raise AssertionError("the index returned rows that its selector excludes")
-
-    def _stages(self, count: int, effort: Effort) -> tuple[Stage, ...]:
-        full = Stage(self.version.dimension, count)
-        if self.segment is None or effort.exact or self.segment.manifest.dimension == full.dimension:
-            return (full,)
-        return Stage(self.segment.manifest.dimension, max(effort.shortlist, count)), full
+    def _effort(self, count: int, admitted: Admitted, params: SearchParams) -> tuple[Effort, tuple[Stage, ...]]:
+        known = admitted.efforts.get((params, count))
+        if known is not None:
+            return known
+        effort = Effort(0, 0)
+        stages: tuple[Stage, ...] = (Stage(self.version.dimension, count),)
+        if self.segment is not None and admitted.segment_count:
+            manifest = self.segment.manifest
+            effort = choose_effort(manifest, params, count, admitted.segment_count)
+            if not effort.exact and manifest.dimension < self.version.dimension:
+                stages = Stage(manifest.dimension, max(effort.shortlist, count)), *stages
+        if len(admitted.efforts) < KEPT_ADMISSIONS:
+            admitted.efforts[params, count] = effort, stages
+        return effort, stages
 
     def _proposed(
         self, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
@@ -251,11 +297,10 @@ class View:
             return bitmap.members
         share = admitted.segment_count / funnel.rows
         ef_search = ceil(max(wide, params.ef_search or 0, MIN_PROPOSED) / share)
-        found = funnel.shortlist(query, min(wide, funnel.rows), ef_search, None if bitmap is None else bitmap.selector)
-        View._recheck(bitmap, found)
+        found = funnel.shortlist(query, min(wide, funnel.rows), ef_search, bitmap)
         rows: NDArray[np.int64] = found[0][found[0] >= 0]
-        if len(rows) < min(wide, admitted.segment_count):
-            rows = funnel.scan(query, min(wide, funnel.rows), None if bitmap is None else bitmap.selector)[1][0]
+        if len(rows) < min(wide, admitted.segment_count) or not _are_in(bitmap, rows):
+            rows = funnel.scan(query, min(wide, funnel.rows), bitmap)[1][0]
         return rows[rows >= 0]
 
     def _distances(
@@ -274,9 +319,10 @@ class View:
             np.negative(distances, out=distances)
         else:
             distances /= norms[rows] * query_norms
-            np.subtract(1.0, np.clip(distances, -1.0, 1.0, out=distances), out=distances)
-        missing = rows < 0
-        if missing.any():
+            np.subtract(1.0, distances, out=distances)
+            np.maximum(distances, 0.0, out=distances)
+        if rows[:, -1].min() < 0:  # what is missing stands at the end
+            missing = rows < 0
             distances[missing] = np.inf
             rows = np.where(missing, -1, rows + first)
         elif first:
@@ -289,20 +335,30 @@ class View:
         if not parts:
             return np.full((queries, count), -1), np.full((queries, count), np.inf)
         rows, distances = parts[0]
+        if len(parts) > 1 and rows.shape[1] == count and (parts[1][1][:, 0] > distances[:, -1]).all():
+            parts = parts[:1]  # nothing of the delta is near enough
         if len(parts) > 1:
             rows = np.concatenate([r for r, _ in parts], axis=1)
             distances = np.concatenate([d for _, d in parts], axis=1)
-        elif (distances[:, 1:] > distances[:, :-1]).all():
+        elif rows.shape[1] == count and (distances[:, 1:] > distances[:, :-1]).all():
             return rows, distances
         # Also one part may be out of order: dividing by the norms swaps neighbours.
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        rows, distances = np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
+        numbers = np.arange(queries)[:, np.newaxis]
+        rows, distances = rows[numbers, order], distances[numbers, order]
+        if rows.shape[1] < count:
+            room = ((0, 0), (0, count - rows.shape[1]))
+            rows = np.pad(rows, room, constant_values=-1)
+            distances = np.pad(distances, room, constant_values=np.inf)
         self._untie(rows, distances)
         return rows, distances
 
     def _untie(self, rows: NDArray[np.int64], distances: NDArray[np.float64]) -> None:
         """Order rows of equal distance by item id, then chunk."""
-        tied = (distances[:, 1:] == distances[:, :-1]) & np.isfinite(distances[:, 1:])
+        tied = distances[:, 1:] == distances[:, :-1]
+        if not tied.any():
+            return
+        tied &= np.isfinite(distances[:, 1:])
         for number in np.flatnonzero(tied.any(axis=1)).tolist():
             real = rows[number][rows[number] >= 0]
             keys = list(zip(distances[number], self.item_ids(real), self.chunk_indexes(real), strict=False))

@@ -15,11 +15,11 @@ SERVE = b"serve\n"
 
 
 class SupervisorLine:
-    """The worker's end. `serving` is set when it is told to serve, `ended` when the supervisor is gone."""
+    """The worker's end. `serving` is set when it is told to serve, `stop` when the supervisor is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: asyncio.Event) -> None:
         self.serving = asyncio.Event()
-        self.ended = asyncio.Event()
+        self._stop = stop
 
     async def listen(self) -> None:
         """Take in what the supervisor says, until it is gone."""
@@ -29,7 +29,7 @@ class SupervisorLine:
         async for said in reader:
             if said == SERVE:
                 self.serving.set()
-        self.ended.set()
+        self._stop.set()
 
     @staticmethod
     def ready() -> None:
