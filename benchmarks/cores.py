@@ -36,6 +36,22 @@ def pin(pids: Iterable[int], cores: set[int]) -> None:
 
 
 @contextmanager
+def starting_on(core: int | None) -> Iterator[None]:
+    """Processes that are started by the block are on the core from their first instruction; None: on all.
+
+    Thread pools are made for the cores that there are: one for two cores that later has to do with one may stand in
+    its own way.
+    """
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def pinned(pids: Iterable[int]) -> Iterator[None]:
     """The processes with all their children on the server's core, for as long as the block takes."""
     every = [child for pid in pids for child in tree(pid)]

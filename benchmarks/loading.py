@@ -81,13 +81,22 @@ async def cache(dataset: Dataset, address: str, console: Console) -> str:
         stub = collection_service_pb2_grpc.CollectionServiceStub(channel)
         stats = collection_service_pb2.GetIndexStatsRequest(collection=name)
         with Progress(*columns, console=console) as progress:
-            if not await _exists(channel, name) or not _is_cached((await stub.GetIndexStats(stats)).cache, dataset):
+            if not await _is_loaded(channel, name, dataset):
                 await _create(channel, name, dataset)
                 await _stream(channel, name, dataset, progress)
-                task = progress.add_task(f"{dataset.name}: segment", total=1)
-                await _cached(stub, stats, dataset)
-                progress.advance(task)
+            task = progress.add_task(f"{dataset.name}: segment", total=1)
+            await _cached(stub, stats, dataset)
+            progress.advance(task)
     return name
+
+
+async def _is_loaded(channel: grpc.aio.Channel, name: str, dataset: Dataset) -> bool:
+    """Whether the last row is there: batches are stored in their order, each whole or not at all."""
+    if not await _exists(channel, name):
+        return False
+    last = item_service_pb2.BatchGetItemsRequest(collection=name, item_ids=[str(dataset.rows - 1)])
+    reply = await item_service_pb2_grpc.ItemServiceStub(channel).BatchGetItems(last)
+    return bool(reply.items)
 
 
 async def _cached(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.load import LoadError, LoadResult
@@ -67,11 +67,12 @@ class Race:
         """Tuned engines at every load, the batches, and the curves."""
         for wanted in self.wanted:
             tuned = [(peer, self._tuned(peer, wanted)) for peer in self.peers]
+            echoes = [replace(echo, wanted=wanted) for echo in self.echoes]
             for in_flight in IN_FLIGHT:
                 # A target is made anew each time: for some engines that is what sets the effort.
                 entries = [self.entry(peer, found.effort, wanted) for peer, found in tuned]
                 last = self.companions if wanted == self.wanted[-1] else ()
-                self.rows += self._in_turns([*entries, *self.echoes, *last], in_flight, self.seconds)
+                self.rows += self._in_turns([*entries, *echoes, *last], in_flight, self.seconds)
             own = next((peer, found) for peer, found in tuned if peer.name == "retrieval")
             self.rows += self._batches(own[0], own[1].effort, wanted)  # type: ignore[arg-type]
         for peer in self.peers:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import datasets
 from benchmarks.bare_faiss import BareFaiss, newest_segment
-from benchmarks.cores import LOAD_CORE, pinned
+from benchmarks.cores import LOAD_CORE, SERVER_CORE, pinned
 from benchmarks.database import active_version, connect, database_pids, database_url
 from benchmarks.load import LoadGenerator
 from benchmarks.loading import cache, index_stats
@@ -43,8 +43,12 @@ DATASETS = (("synthetic-512", PEERS, WANTED), ("synthetic-2048", FEW_PEERS, WANT
 
 @dataclass(frozen=True)
 class Field:
-    """The processes that take part whatever the data set: own services and echoes by front, and the database's."""
+    """The processes that take part whatever the data set: own services and echoes by front, and the database's.
 
+    `home` loads and builds, on all cores, and does not take part; it keeps the database.
+    """
+
+    home: Server
     services: dict[str, Server]
     echoes: dict[str, Server]
     data_dir: Path
@@ -52,10 +56,6 @@ class Field:
     database: list[int]
     generator: LoadGenerator
     bare: BareFaiss
-
-    def pids(self) -> list[int]:
-        """All of them."""
-        return [*(server.pid for server in (*self.services.values(), *self.echoes.values())), *self.database]
 
 
 def run_race(rows: int, chosen: Sequence[str], seconds: float, k: int, console: Console) -> list[Row]:
@@ -66,14 +66,15 @@ def run_race(rows: int, chosen: Sequence[str], seconds: float, k: int, console: 
     own: Entry | None = None
     with ExitStack() as stack:
         enter = stack.enter_context
-        first = enter(service(data_dir, logs / "native.log", front=FRONTS[0]))
+        home = enter(service(data_dir, logs / "home.log"))
         url = database_url(data_dir)
-        # The second one shares database and segments with the first.
-        second = enter(service(data_dir, logs / "grpcio.log", front=FRONTS[1], database_url=url))
-        echoes = {front: enter(echo(front)) for front in FRONTS}
+        services = {
+            front: enter(service(data_dir, logs / f"{front}.log", SERVER_CORE, front=front, database_url=url))
+            for front in FRONTS
+        }
+        echoes = {front: enter(echo(front, SERVER_CORE)) for front in FRONTS}
         generator, bare = enter(LoadGenerator(1, LOAD_CORE)), enter(BareFaiss())
-        services = dict(zip(FRONTS, (first, second), strict=True))
-        field = Field(services, echoes, data_dir, url, database_pids(data_dir), generator, bare)
+        field = Field(home, services, echoes, data_dir, url, database_pids(data_dir), generator, bare)
         for name, peers, wanted in DATASETS:
             dataset = datasets.load(name, rows, ())
             console.rule(f"{name}: {dataset.rows:,} x {dataset.dim}, every server on one core")
@@ -96,10 +97,9 @@ def _one(
     console: Console,
     logs: Path,
 ) -> Race:
-    collection = asyncio.run(cache(dataset, field.services[FRONTS[0]].address, console))
-    for server in field.services.values():
-        asyncio.run(cache(dataset, server.address, console))
-    held = asyncio.run(index_stats(field.services[FRONTS[0]].address, collection)).cache
+    for server in (field.home, *field.services.values()):
+        collection = asyncio.run(cache(dataset, server.address, console))
+    held = asyncio.run(index_stats(field.home.address, collection)).cache
     with ExitStack() as stack:
         peers: list[Peer] = [
             OwnPeer(dataset, k, server.address, front, [server.pid], held.build_ms / 1e3, held.size_bytes)
@@ -129,7 +129,7 @@ def _one(
         race = Race(
             dataset, peers, echoes, field.generator, field.bare, segment, console, seconds, k, wanted, companions
         )
-        with pinned([*field.pids(), *(pid for peer in peers for pid in peer.pids)]):
+        with pinned(field.database):
             race.run()
     return race
 

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.cores import starting_on
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
+POLL_S = 0.02
 
 
 class ServerError(Exception):
@@ -34,27 +37,33 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def service(data_dir: Path, log: Path, **settings: str) -> Iterator[Server]:
+def service(data_dir: Path, log: Path, core: int | None = None, **settings: str) -> Iterator[Server]:
     """`retrieval serve` on a free loopback port, once health says SERVING.
 
     Its settings are those of the environment (RETRIEVAL_*), but for the data directory and `settings`, e.g.
     `front="native"`.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [sys.executable, "-m", "retrieval.cli.main", "serve", "--migrate", "--port", str(port)]
-    given = {f"RETRIEVAL_{name.upper()}": value for name, value in settings.items()}
-    environment = {**os.environ, "RETRIEVAL_DATA_DIR": str(data_dir), **given}
+    command, environment = service_command(data_dir, port, settings)
     address = f"127.0.0.1:{port}"
-    with started(command, log, lambda: is_serving(address), environment) as pid:
+    with started(command, log, lambda: is_serving(address), environment, core) as pid:
         yield Server(address, pid)
 
 
+def service_command(data_dir: Path, port: int, settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of `service`."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    given = {f"RETRIEVAL_{name.upper()}": value for name, value in settings.items()}
+    command = [sys.executable, "-m", "retrieval.cli.main", "serve", "--migrate", "--port", str(port)]
+    return command, {**os.environ, "RETRIEVAL_DATA_DIR": str(data_dir), **given}
+
+
 @contextmanager
-def echo(front: str = "grpcio") -> Iterator[Server]:
+def echo(front: str = "grpcio", core: int | None = None) -> Iterator[Server]:
     """The echo server on a front, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.echo_server", front]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with starting_on(core):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline().strip() if process.stdout else ""
         if not line.isdigit():
@@ -66,15 +75,20 @@ def echo(front: str = "grpcio") -> Iterator[Server]:
 
 @contextmanager
 def started(
-    command: Sequence[str], log: Path, is_ready: Callable[[], bool], environment: dict[str, str] | None = None
+    command: Sequence[str],
+    log: Path,
+    is_ready: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+    core: int | None = None,
 ) -> Iterator[int]:
-    """A server process, by its id, once it is ready; stopped at the end. What it prints goes to `log`.
+    """A server process on a core, by its id, once it is ready; stopped at the end. What it prints goes to `log`.
 
     Raises: ServerError with its last words where it ends before, or is not ready in time.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        with starting_on(core):
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
             while not is_ready():
@@ -83,7 +97,7 @@ def started(
                     raise ServerError(
                         f"{command[0]} has ended, or is not ready in {START_TIMEOUT_S:.0f} s; its last words:\n{tail}"
                     )
-                time.sleep(0.05)
+                time.sleep(POLL_S)
             yield process.pid
         finally:
             _stop(process)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.http_wire import HttpWire, post
+from benchmarks.cores import SERVER_CORE
 from benchmarks.peers.peer import CANDIDATES, EFFORTS, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 
@@ -62,7 +63,7 @@ def chroma(dataset: Dataset, k: int, log: Path) -> Iterator[ChromaPeer]:
     environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
     with tempfile.TemporaryDirectory() as folder:
         command = [str(binary), "run", "--path", folder, "--host", "127.0.0.1", "--port", str(port)]
-        with started(command, log, lambda: accepts(address), environment) as pid:
+        with started(command, log, lambda: accepts(address), environment, SERVER_CORE) as pid:
             client = chromadb.HttpClient("127.0.0.1", port, settings=chromadb.Settings(anonymized_telemetry=False))
             graph = {"space": "cosine", "ef_construction": CANDIDATES, "max_neighbors": LINKS, "ef_search": EFFORTS[0]}
             collection = client.create_collection("bench", configuration={"hnsw": graph}, embedding_function=None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.grpc_wire import GrpcConnection
 from benchmarks.load import Answer
+from benchmarks.cores import SERVER_CORE
 from benchmarks.peers.peer import CANDIDATES, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 
@@ -90,7 +91,7 @@ def milvus_lite(dataset: Dataset, k: int, log: Path) -> Iterator[MilvusPeer]:
     address = f"127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         command = [str(binary), "server", "--data-dir", folder, "--host", "127.0.0.1", "--port", str(port)]
-        with started(command, log, lambda: accepts(address)) as pid:
+        with started(command, log, lambda: accepts(address), core=SERVER_CORE) as pid:
             client = MilvusClient(f"http://{address}")
             schema = client.create_schema()
             schema.add_field("id", DataType.INT64, is_primary=True)

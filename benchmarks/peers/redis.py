@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cores import SERVER_CORE
 from benchmarks.peers.peer import CANDIDATES, LINKS, GraphPeer, PeerMissingError
 from benchmarks.resp_wire import RespWire
 from benchmarks.servers import accepts, free_port, started
@@ -109,7 +110,7 @@ def _redis(log: Path, *options: str) -> Iterator[tuple[str, int]]:
     with tempfile.TemporaryDirectory() as folder:
         kept = ("--dir", folder, "--save", "", "--appendonly", "no", "--maxmemory", "0")
         command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", *kept, *options]
-        with started(command, log, lambda: accepts(address)) as pid:
+        with started(command, log, lambda: accepts(address), core=SERVER_CORE) as pid:
             yield address, pid
 
 
