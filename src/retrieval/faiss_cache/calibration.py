@@ -14,7 +14,7 @@ import numpy as np
 
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.manifest import Plan
-from retrieval.faiss_cache.quantized import as_codes, decoded, nearest_of, prefixes
+from retrieval.faiss_cache.quantized import as_codes, decoded, nearest_of_all, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,13 +58,13 @@ def choose_dimension(
     """
     dimension = int(vectors.shape[1])
     queries = np.ascontiguousarray(queries[:_CHOOSING_QUERIES])
-    truth = nearest_of(as_codes(vectors), queries, HITS, metric)[1]
+    truth = nearest_of_all(as_codes(vectors), queries, HITS, metric)[1]
     best, least = dimension, _cost(build(vectors, dimension), queries, truth)
     for prefix in sorted({*resolutions, *_PREFIXES}, reverse=True):
         if prefix >= dimension:
             continue
         cut = prefixes(decoded(as_codes(vectors)), prefix, metric).astype(np.float16)
-        near = nearest_of(as_codes(cut), prefixes(queries, prefix, metric), _PROMISING_SHORTLIST, metric)[1]
+        near = nearest_of_all(as_codes(cut), prefixes(queries, prefix, metric), _PROMISING_SHORTLIST, metric)[1]
         if _held(near, truth).sum() < 0.99 * truth.size:
             break  # shorter ones tell less still
         cost = _cost(build(vectors, prefix), queries, truth)
@@ -90,7 +90,7 @@ class Calibration:
 def calibrate(funnel: Funnel, queries: NDArray[np.float32], rng: np.random.Generator) -> Calibration:
     """Measure the funnel with `queries`, (n, full dimension) float32, none of which is among its rows."""
     queries = np.ascontiguousarray(queries[:QUERIES])
-    truth = funnel.scan(queries, HITS)[1]
+    truth = nearest_of_all(funnel.codes, queries, HITS, funnel.metric)[1]
     scan_us = _microseconds(lambda q: funnel.scan(q, HITS), queries[:8])
     row_us = _row_costs(funnel, queries, rng)
     trials = _trials(funnel, queries, truth, None, scan_us)
@@ -102,7 +102,7 @@ def calibrate(funnel: Funnel, queries: NDArray[np.float32], rng: np.random.Gener
         few = np.ascontiguousarray(queries[:FILTERED_QUERIES])
         exact_us = len(allowed) * row_us[0]
         among = Bitmap.of(mask)
-        near = funnel.scan(few, HITS, among)[1]
+        near = allowed[nearest_of_all(funnel.codes[allowed], few, HITS, funnel.metric)[1]]
         trials = _trials(funnel, few, near, among, 4 * exact_us)
         filtered += [_cheapest(trials, target, exact_us, selectivity) for target in TARGETS]
     return Calibration(frontier, tuple(filtered), row_us)

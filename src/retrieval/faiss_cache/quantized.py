@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 faiss.omp_set_num_threads(1)
 
+_BLOCK_ROWS = 16_384
 _METRICS = {
     Metric.COSINE: faiss.METRIC_INNER_PRODUCT,
     Metric.INNER_PRODUCT: faiss.METRIC_INNER_PRODUCT,
@@ -114,6 +115,17 @@ def nearest_of(codes: NDArray[np.uint8], queries: NDArray[np.float32], count: in
     index = half_index(queries.shape[1], metric)
     index.add_sa_codes(np.ascontiguousarray(codes))
     return searched(index, queries, count)
+
+
+def nearest_of_all(codes: NDArray[np.uint8], queries: NDArray[np.float32], count: int, metric: Metric) -> Found:
+    """As `nearest_of`, by matrix products: for many queries at once several times as fast."""
+    best = faiss.ResultHeap(len(queries), count, keep_max=metric is not Metric.L2)
+    for start in range(0, len(codes), _BLOCK_ROWS):
+        block = decoded(codes[start : start + _BLOCK_ROWS])
+        similarities, rows = faiss.knn(queries, block, min(count, len(block)), metric=_METRICS[metric])
+        best.add_result(similarities, rows + start)
+    best.finalize()
+    return best.D, best.I
 
 
 def map_index(path: Path) -> Any:
