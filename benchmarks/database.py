@@ -63,6 +63,15 @@ async def active_version(connection: asyncpg.Connection, collection: str) -> tup
     return row["version_id"], row["collection_id"]
 
 
+async def version_id(url: str, collection: str) -> int:
+    """The store's own id of the active embedding version."""
+    connection = await connect(url)
+    try:
+        return (await active_version(connection, collection))[0]
+    finally:
+        await connection.close()
+
+
 async def stored_rows(
     connection: asyncpg.Connection, collection: str
 ) -> list[tuple[str, list[str], list[tuple[Any, ...]]]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.datasets import Dataset
-    from benchmarks.load import LoadGenerator, LoadResult
+    from benchmarks.load import LoadGenerator
     from benchmarks.servers import Server
 
 TARGET = 0.95
@@ -130,10 +130,21 @@ def upserts_to_searchable_ms(dataset: Dataset, address: str, k: int) -> NDArray[
     return np.array(took)
 
 
+@dataclass(frozen=True)
+class Building:
+    """Searches in quiet and while the next segment is built. `throughout`: it was being built all that time."""
+
+    in_flight: int
+    quiet_p99_ms: float
+    busy_p99_ms: float
+    busy_recall: float
+    throughout: bool
+
+
 def search_while_building(
     dataset: Dataset, server: Server, generator: LoadGenerator, seconds: float, k: int, in_flight: int = 8
-) -> tuple[LoadResult, LoadResult, bool]:
-    """Searches in quiet, and while the next segment is built; whether it was built all that time."""
+) -> Building:
+    """Puts the same load on the service before and during a build, and waits for the end of that."""
     target = searches(dataset, server.address, k)
     quiet = generator.run(target, in_flight, seconds)
     with grpc.insecure_channel(server.address) as channel:
@@ -148,7 +159,8 @@ def search_while_building(
         deadline = time.monotonic() + BUILD_TIMEOUT_S
         while is_building(server) and time.monotonic() < deadline:
             time.sleep(0.1)
-    return quiet, busy, throughout
+    recall = busy.recall(dataset.answers(k), k)
+    return Building(in_flight, quiet.percentile(99), busy.percentile(99), recall, throughout)
 
 
 def is_building(server: Server) -> bool:

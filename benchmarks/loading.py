@@ -70,17 +70,17 @@ async def load(dataset: Dataset, address: str, data_dir: Path, console: Console)
     return loaded
 
 
-async def cache(dataset: Dataset, address: str, console: Console) -> str:
+async def cache(dataset: Dataset, address: str, console: Console | None) -> str:
     """Has the data set in the FAISS cache, in one segment; returns the name of its collection.
 
-    What an earlier run loaded is used as it is. Raises: LoadingError; grpc.aio.AioRpcError.
+    What an earlier run loaded is used as it is. `console` None: silently. Raises: LoadingError; grpc.aio.AioRpcError.
     """
     name = dataset.key
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with grpc.aio.insecure_channel(address) as channel:
         stub = collection_service_pb2_grpc.CollectionServiceStub(channel)
         stats = collection_service_pb2.GetIndexStatsRequest(collection=name)
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console, disable=console is None) as progress:
             if not await _is_loaded(channel, name, dataset):
                 await _create(channel, name, dataset)
                 await _stream(channel, name, dataset, progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks import datasets
 from benchmarks.bare_faiss import BareFaiss, newest_segment
 from benchmarks.cores import LOAD_CORE, SERVER_CORE, pinned
-from benchmarks.database import active_version, connect, database_pids, database_url
+from benchmarks.database import database_pids, database_url, version_id
 from benchmarks.load import LoadGenerator
 from benchmarks.loading import cache, index_stats
 from benchmarks.peers.chroma import chroma
@@ -125,7 +125,7 @@ def _one(
             Entry("echo", front, dataset, WiredTarget(server.address, requests), 0.0)
             for front, server in field.echoes.items()
         ]
-        segment = newest_segment(field.data_dir / "cache", asyncio.run(_version(field.url, collection)))
+        segment = newest_segment(field.data_dir / "cache", asyncio.run(version_id(field.url, collection)))
         race = Race(
             dataset, peers, echoes, field.generator, field.bare, segment, console, seconds, k, wanted, companions
         )
@@ -139,11 +139,3 @@ def _fastest(race: Race) -> Entry:
     peer = race.peers[0]
     row = next(r for r in race.rows if (r.engine, r.front, r.wanted_recall) == (peer.name, peer.front, race.wanted[0]))
     return race.entry(peer, row.effort, race.wanted[0])
-
-
-async def _version(url: str, collection: str) -> int:
-    connection = await connect(url)
-    try:
-        return (await active_version(connection, collection))[0]
-    finally:
-        await connection.close()

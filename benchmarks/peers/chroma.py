@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.http_wire import HttpWire, post
 from benchmarks.cores import SERVER_CORE
+from benchmarks.http_wire import HttpWire, post
 from benchmarks.peers.peer import CANDIDATES, EFFORTS, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmarks.cores import SERVER_CORE
 from benchmarks.grpc_wire import GrpcConnection
 from benchmarks.load import Answer
-from benchmarks.cores import SERVER_CORE
 from benchmarks.peers.peer import CANDIDATES, LINKS, GraphPeer, PeerMissingError
 from benchmarks.servers import accepts, free_port, started
 
