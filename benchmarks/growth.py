@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ class Size:
     segment_bytes: int
     map_ms: float
     restart_s: float
+    cold_s: float
+    """From the start of a process without a segment to its first correct answer from FAISS."""
     memory: Memory
 
     def as_json(self) -> dict[str, object]:
@@ -106,6 +109,8 @@ class Trial:
         settings = {"front": "native", "database_url": self.url}
         log = self.logs / "restart.log"
         restarts = [restart_s(dataset, self.data_dir, log, k, settings) for _ in range(RESTARTS)]
+        with tempfile.TemporaryDirectory() as empty:
+            cold = restart_s(dataset, self.data_dir, log, k, {**settings, "cache_dir": empty})
         with self._worker("first") as first:
             peer = OwnPeer(dataset, k, first.address, "native", [first.pid], 0.0, self.held.size_bytes)
             tuned = tune(peer, dataset, k, WANTED)
@@ -121,6 +126,7 @@ class Trial:
             self.held.size_bytes,
             float(np.median(maps)) * 1e3,
             float(np.median(restarts)),
+            cold,
             memory,
         )
         console.print(size.as_json(), highlight=False)

@@ -47,7 +47,10 @@ def searches(dataset: Dataset, address: str, k: int) -> WiredTarget:
 
 
 def restart_s(dataset: Dataset, data_dir: Path, log: Path, k: int, settings: dict[str, str]) -> float:
-    """Seconds from the start of a process to its first correct answer from FAISS; the database is up."""
+    """Seconds from the start of a process to its first correct answer from FAISS; the database is up.
+
+    Where `settings` name an empty `cache_dir`, the segment is built meanwhile.
+    """
     port = free_port()
     address = f"127.0.0.1:{port}"
     request = searches(dataset, address, k).requests[0]
@@ -65,7 +68,7 @@ def restart_s(dataset: Dataset, data_dir: Path, log: Path, k: int, settings: dic
         found = {int(hit.item_id) for hit in reply.hits}
         return reply.info.source == common_pb2.SOURCE_FAISS and len(found & exact) >= k // 2
 
-    with running(command, log, answers, environment):
+    with running(command, log, answers, environment, timeout_s=BUILD_TIMEOUT_S):
         return time.perf_counter() - began
 
 

@@ -80,6 +80,7 @@ def started(
     is_ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
     core: int | None = None,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[int]:
     """A server process on a core, by its id, once it is ready; stopped at the end. What it prints goes to `log`.
 
@@ -90,12 +91,12 @@ def started(
         with starting_on(core):
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + START_TIMEOUT_S
+            deadline = time.monotonic() + timeout_s
             while not is_ready():
                 if process.poll() is not None or time.monotonic() > deadline:
                     tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
                     raise ServerError(
-                        f"{command[0]} has ended, or is not ready in {START_TIMEOUT_S:.0f} s; its last words:\n{tail}"
+                        f"{command[0]} has ended, or is not ready in {timeout_s:.0f} s; its last words:\n{tail}"
                     )
                 time.sleep(POLL_S)
             yield process.pid
