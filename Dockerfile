@@ -15,9 +15,12 @@ LABEL org.opencontainers.image.title="retrieval-service" \
 # Mounted, not copied: the wheels leave no layer behind.
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels /wheels/*.whl \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin retrieval
+    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin retrieval \
+    && install --directory --owner=10001 /var/cache/retrieval
 # Log lines reach the collector as they are written.
 ENV PYTHONUNBUFFERED=1
+# The cache's segments. Mount a volume here and a new container starts warm.
+ENV RETRIEVAL_CACHE_DIR=/var/cache/retrieval
 # By number: Kubernetes' runAsNonRoot cannot check a name.
 USER 10001
 EXPOSE 50051

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -62,5 +61,7 @@ async def run_build_segment(settings: Settings, options: argparse.Namespace) -> 
 
 def _end_with_parent() -> None:
     """The parent holds the other end of standard input; when it is gone, so is the need for the segment."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin, whose lock would be held when the interpreter ends.
+    while os.read(0, 1024):
+        pass
     os._exit(1)

@@ -11,7 +11,7 @@ from retrieval.application.ports import CacheReport, CacheState, CalibratedPlan
 from retrieval.domain.errors import RetrievalError
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.follower import Follower
-from retrieval.faiss_cache.keeper import LOOK_S, Keeper
+from retrieval.faiss_cache.keeper import LOOK_S, RETRY_S, Keeper
 from retrieval.faiss_cache.resident import Resident
 
 if TYPE_CHECKING:
@@ -114,8 +114,9 @@ class FaissCache:
                 await self.keeper.build_due()
             except RetrievalError as error:
                 log.info("the cache cannot be kept up: %s", error.message)
-            except OSError:
-                log.exception("the folder of the cache cannot be used")
+            except OSError as error:
+                log.warning("the folder of the cache cannot be used: %s", error)
+                await asyncio.sleep(RETRY_S)
             await asyncio.sleep(LOOK_S)
 
     async def _refresh(self) -> None:

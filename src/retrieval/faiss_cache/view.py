@@ -185,7 +185,7 @@ class View:
         """Nearest admitted rows to each of `queries`, (n, dim) float32 in stored form, by the calibrated funnel."""
         effort, stages = self._effort(count, admitted, params)
         parts = []
-        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))[:, np.newaxis]
+        norms = np.sqrt(np.vecdot(queries, queries))[:, np.newaxis]
         if self.segment is not None and admitted.segment_count:
             found = self._search_segment(self.segment, queries, count, admitted, effort)
             parts.append(self._distances(*found, self.segment.norms, norms, 0))
@@ -252,7 +252,8 @@ class View:
         bitmap = admitted.segment
         if not effort.exact:
             found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
-            if found[1][:, min(count, admitted.segment_count) - 1].min() >= 0 and _are_in(bitmap, found[1]):
+            last = found[1][:, min(count, admitted.segment_count) - 1]
+            if min(last.tolist()) >= 0 and _are_in(bitmap, found[1]):
                 return found
         if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
             found = segment.funnel.scan(queries, count, bitmap)
@@ -321,7 +322,7 @@ class View:
             distances /= norms[rows] * query_norms
             np.subtract(1.0, distances, out=distances)
             np.maximum(distances, 0.0, out=distances)
-        if rows[:, -1].min() < 0:  # what is missing stands at the end
+        if min(rows[:, -1].tolist()) < 0:  # what is missing stands at the end
             missing = rows < 0
             distances[missing] = np.inf
             rows = np.where(missing, -1, rows + first)
@@ -340,7 +341,7 @@ class View:
         if len(parts) > 1:
             rows = np.concatenate([r for r, _ in parts], axis=1)
             distances = np.concatenate([d for _, d in parts], axis=1)
-        elif rows.shape[1] == count and (distances[:, 1:] > distances[:, :-1]).all():
+        elif rows.shape[1] == count and np.logical_and.reduce(distances[:, 1:] > distances[:, :-1], axis=None):
             return rows, distances
         # Also one part may be out of order: dividing by the norms swaps neighbours.
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
@@ -397,7 +398,7 @@ class View:
         base = self.segment_rows
         if self.segment is None:
             return read(self.delta.columns)(rows)
-        if not len(rows) or rows.max() < base:
+        if max(rows.tolist(), default=0) < base:
             return read(self.segment.columns)(rows)
         recent = rows >= base
         old = iter(read(self.segment.columns)(rows[~recent]))

@@ -5,6 +5,7 @@ The field numbers are those of the contract; `tests/transport/test_encode_hits.p
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _HITS = 0x0A  # field 1, length-delimited, of every search reply
 _INFO = b"\x12"
+_TIMINGS = b"\x22"
+_STAGE = b"\x0a\x06search"
 _ITEM_ID = 0x0A
 _NUMBERS = np.dtype([("score_tag", "u1"), ("score", "<f8"), ("distance_tag", "u1"), ("distance", "<f8")])
 _SCORE, _DISTANCE = 0x11, 0x19
@@ -48,17 +51,24 @@ def encode_hits(hits: InstantHits) -> list[bytes]:
 
 def encode_info(hits: InstantHits, token: str, search_s: float) -> bytes:
     """Field `info` of the reply, the same for all queries of a batch."""
-    info = common_pb.ResponseInfo(
+    nanos = b"\x10" + varint(min(int(search_s * 1e9), 999_999_999))
+    timing = _STAGE + embedded(b"\x12", nanos)
+    lasting = _lasting_info(hits.embedding_version, hits.generation, hits.limit, hits.effort, token)
+    return embedded(_INFO, lasting + embedded(_TIMINGS, timing))
+
+
+@lru_cache(1024)
+def _lasting_info(embedding_version: int, generation: int, limit: int, effort: int, token: str) -> bytes:
+    """What `info` says of one search after the other."""
+    return common_pb.ResponseInfo(
         source=common_pb.SOURCE_FAISS,
-        embedding_version=hits.embedding_version,
-        index_generation=hits.generation,
-        requested_count=hits.limit,
-        returned_count=hits.limit,
+        embedding_version=embedding_version,
+        index_generation=generation,
+        requested_count=limit,
+        returned_count=limit,
         consistency_token=token,
-        effort=hits.effort,
-    )
-    info.timings.add(stage="search").duration.FromNanoseconds(int(search_s * 1e9))
-    return embedded(_INFO, info.SerializeToString())
+        effort=effort,
+    ).SerializeToString()
 
 
 def embedded(tag: bytes, message: bytes) -> bytes:
