@@ -68,9 +68,10 @@ def run_race(rows: int, chosen: Sequence[str], seconds: float, k: int, console: 
         enter = stack.enter_context
         home = enter(service(data_dir, logs / "home.log"))
         url = database_url(data_dir)
+        # Few connections leave some for pgvector's callers; searches of the cache need none.
+        few = {"database_url": url, "search_connections": "1", "write_connections": "2"}
         services = {
-            front: enter(service(data_dir, logs / f"{front}.log", SERVER_CORE, front=front, database_url=url))
-            for front in FRONTS
+            front: enter(service(data_dir, logs / f"{front}.log", SERVER_CORE, front=front, **few)) for front in FRONTS
         }
         echoes = {front: enter(echo(front, SERVER_CORE)) for front in FRONTS}
         generator, bare = enter(LoadGenerator(1, LOAD_CORE)), enter(BareFaiss())

@@ -8,8 +8,8 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,30 +19,82 @@ from benchmarks.peers.peer import CANDIDATES, EFFORTS, LINKS, GraphPeer, PeerMis
 from benchmarks.servers import accepts, free_port, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.datasets import Dataset
 
+NAME = "bench"
 BATCH = 2000
 
 
-@dataclass(frozen=True)
 class ChromaPeer(GraphPeer):
-    """See `Peer`. Its effort is a setting of the collection."""
+    """See `Peer`. Its effort is a setting of the collection, which the server reads when it starts."""
 
-    address: str
-    collection: Any
-    bodies: list[bytes]
-    pids: list[int]
-    build_s: float
-    name: str = "Chroma"
-    front: str = "HTTP"
+    name = "Chroma"
+    front = "HTTP"
 
-    def target(self, effort: int) -> HttpWire:
+    def __init__(self, dataset: Dataset, k: int, folder: str, log: Path) -> None:
+        binary = Path(sys.executable).with_name("chroma")
+        if importlib.util.find_spec("chromadb") is None or not binary.exists():
+            raise PeerMissingError("pip install chromadb (the extra `bench`)")
+        port = free_port()
+        self._address = f"127.0.0.1:{port}"
+        self._command = [str(binary), "run", "--path", folder, "--host", "127.0.0.1", "--port", str(port)]
+        self._log = log
+        self._server = ExitStack()
+        self._dataset = dataset
+        self._k = k
+        self._effort: float = EFFORTS[0]
+        self._bodies: list[bytes] = []
+        self.pids: Sequence[int] = ()
+        self.build_s = 0.0
+
+    def start(self) -> None:
+        """Start the server, or start it anew. Raises: ServerError."""
+        self._server.close()
+        environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
+        ready = partial(accepts, self._address)
+        self.pids = (self._server.enter_context(started(self._command, self._log, ready, environment, SERVER_CORE)),)
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.close()
+
+    def load(self) -> None:
+        """Create the collection and fill it."""
+        graph = {"space": "cosine", "ef_construction": CANDIDATES, "max_neighbors": LINKS, "ef_search": self._effort}
+        dataset = self._dataset
+        begin = time.perf_counter()
+        collection = self._client().create_collection(NAME, configuration={"hnsw": graph}, embedding_function=None)
+        for start in range(0, dataset.rows, BATCH):
+            rows = dataset.base[start : start + BATCH]
+            collection.add(ids=[str(start + number) for number in range(len(rows))], embeddings=rows)
+        self._first_query(collection)
+        self.build_s = time.perf_counter() - begin
+        common = {"n_results": self._k, "include": ["distances"]}
+        asked = [{"query_embeddings": [query.tolist()], **common} for query in dataset.queries]
+        self._bodies = [json.dumps(request, separators=(",", ":")).encode() for request in asked]
+
+    def target(self, effort: float) -> HttpWire:
         """See `Peer`."""
-        self.collection.modify(configuration={"hnsw": {"ef_search": effort}})
-        path = f"/api/v2/tenants/default_tenant/databases/default_database/collections/{self.collection.id}/query"
-        return HttpWire(self.address, [post(self.address, path, body) for body in self.bodies], ids)
+        collection = self._client().get_collection(NAME, embedding_function=None)
+        if effort != self._effort:
+            collection.modify(configuration={"hnsw": {"ef_search": effort}})
+            self.start()
+            self._effort = effort
+            self._first_query(collection)
+        path = f"/api/v2/tenants/default_tenant/databases/default_database/collections/{collection.id}/query"
+        return HttpWire(self._address, [post(self._address, path, body) for body in self._bodies], ids)
+
+    def _client(self) -> Any:
+        import chromadb
+
+        host, _, port = self._address.partition(":")
+        return chromadb.HttpClient(host, int(port), settings=chromadb.Settings(anonymized_telemetry=False))
+
+    def _first_query(self, collection: Any) -> None:
+        """Has the index in memory."""
+        collection.query(query_embeddings=self._dataset.queries[:1], n_results=self._k, include=["distances"])
 
 
 def ids(body: bytes) -> list[int]:
@@ -53,28 +105,11 @@ def ids(body: bytes) -> list[int]:
 @contextmanager
 def chroma(dataset: Dataset, k: int, log: Path) -> Iterator[ChromaPeer]:
     """A server with one collection."""
-    binary = Path(sys.executable).with_name("chroma")
-    if importlib.util.find_spec("chromadb") is None or not binary.exists():
-        raise PeerMissingError("pip install chromadb (the extra `bench`)")
-    import chromadb
-
-    port = free_port()
-    address = f"127.0.0.1:{port}"
-    environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(binary), "run", "--path", folder, "--host", "127.0.0.1", "--port", str(port)]
-        with started(command, log, lambda: accepts(address), environment, SERVER_CORE) as pid:
-            client = chromadb.HttpClient("127.0.0.1", port, settings=chromadb.Settings(anonymized_telemetry=False))
-            graph = {"space": "cosine", "ef_construction": CANDIDATES, "max_neighbors": LINKS, "ef_search": EFFORTS[0]}
-            collection = client.create_collection("bench", configuration={"hnsw": graph}, embedding_function=None)
-            begin = time.perf_counter()
-            for start in range(0, dataset.rows, BATCH):
-                rows = dataset.base[start : start + BATCH]
-                collection.add(ids=[str(start + number) for number in range(len(rows))], embeddings=rows)
-            collection.query(query_embeddings=dataset.queries[:1], n_results=k, include=["distances"])
-            took = time.perf_counter() - begin
-            asked = [
-                {"query_embeddings": [q.tolist()], "n_results": k, "include": ["distances"]} for q in dataset.queries
-            ]
-            bodies = [json.dumps(request, separators=(",", ":")).encode() for request in asked]
-            yield ChromaPeer(address, collection, bodies, [pid], took)
+        peer = ChromaPeer(dataset, k, folder, log)
+        try:
+            peer.start()
+            peer.load()
+            yield peer
+        finally:
+            peer.stop()
