@@ -198,7 +198,7 @@ def plot_growth(path: Path, found: Sequence[Size]) -> None:
 
     panels = (
         (f"queries a second, {IN_FLIGHT} in flight", lambda s: s.qps, "log"),
-        ("build, seconds on one core", lambda s: s.build_s, "log"),
+        ("build of the segment, seconds", lambda s: s.build_s, "log"),
         ("restart to first answer, seconds", lambda s: s.restart_s, "linear"),
         ("bytes an item", lambda s: s.memory.bytes_per_item, "linear"),
     )
@@ -214,7 +214,10 @@ def plot_growth(path: Path, found: Sequence[Size]) -> None:
                     note += f"\nrecall {size.recall:.3f}"
                 axis.annotate(note, (size.rows, at), (0, 7), textcoords="offset points", fontsize=8, ha="center")
             axis.set_xscale("log")
-            axis.set_yscale(scale)
+            axis.set_yscale(scale, **({"subs": (2, 5)} if scale == "log" else {}))
+            for side in (axis.xaxis, axis.yaxis):
+                side.set_major_formatter("{x:,g}")
+                side.set_minor_formatter("{x:,g}" if side is axis.yaxis and scale == "log" else "")
             axis.set_ylim(*((min(y) / 2, max(y) * 2) if scale == "log" else (0, max(y) * 1.3)))
             axis.margins(x=0.2)
             axis.grid(visible=True, alpha=0.25, lw=0.6)

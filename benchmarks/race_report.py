@@ -81,8 +81,9 @@ def plot_recall(path: Path, rows: Sequence[Row]) -> None:
                 if echo.in_flight == shown[0].in_flight:
                     colour, line, _ = STYLES["echo", echo.front]
                     axis.axhline(echo.qps, color=colour, ls=line, label=f"empty RPC ({echo.front})")
-            axis.set_yscale("log")
+            axis.set_yscale("log", subs=(2, 5))
             axis.yaxis.set_major_formatter("{x:,.0f}")
+            axis.yaxis.set_minor_formatter("{x:,.0f}")
             axis.grid(visible=True, which="both", alpha=0.25, lw=0.6)
             first = shown[0]
             axis.set_title(f"{first.n:,} x {first.dim}, {first.in_flight} in flight, one core", fontsize=11)
