@@ -17,6 +17,7 @@ from retrieval.domain.filters import matches
 from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.search import SearchOptions, SearchParams, SearchResult, Source
 from retrieval.domain.visibility import can_see
+from tests.caches import caught_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
@@ -58,7 +59,9 @@ class Backend:
         return SearchPipeline(self.stores, Limits())
 
     async def search(self, request: Request) -> SearchResult:
-        """Run a use case with this backend's source."""
+        """Run a use case with this backend's source; a cache has seen all that was written before."""
+        if self.answers is Source.FAISS:
+            await caught_up(self.stores, request.collection)
         options = request.options
         asked = replace(request, options=replace(options, params=replace(options.params, source=self.source)))
         match asked:
@@ -72,16 +75,18 @@ class Backend:
                 return await rank_items(self.stores, self.pipeline, asked)
 
 
-def make_backend(name: str, reference: Stores, postgres: Stores) -> Backend:
+def make_backend(name: str, stores: Stores) -> Backend:
     match name:
         case "reference":
-            return Backend(name, reference, Source.AUTO, Source.EXACT, 1.0)
+            return Backend(name, stores, Source.AUTO, Source.EXACT, 1.0)
         case "exact":
-            return Backend(name, postgres, Source.EXACT, Source.EXACT, 1.0)
+            return Backend(name, stores, Source.EXACT, Source.EXACT, 1.0)
         case "hnsw":
-            return Backend(name, postgres, Source.HNSW, Source.HNSW, APPROXIMATE_FLOOR)
+            return Backend(name, stores, Source.HNSW, Source.HNSW, APPROXIMATE_FLOOR)
         case "ivfflat":
-            return Backend(name, postgres, Source.IVFFLAT, Source.IVFFLAT, APPROXIMATE_FLOOR)
+            return Backend(name, stores, Source.IVFFLAT, Source.IVFFLAT, APPROXIMATE_FLOOR)
+        case "faiss" | "faiss_delta":
+            return Backend(name, stores, Source.FAISS, Source.FAISS, APPROXIMATE_FLOOR)
         case _:
             raise ValueError(name)
 
@@ -91,7 +96,7 @@ def exact_backend(stores: Stores) -> Backend:
     return Backend("exact", stores, Source.EXACT, Source.EXACT, 1.0)
 
 
-BACKENDS = ("reference", "exact", "hnsw", "ivfflat")
+BACKENDS = ("reference", "exact", "hnsw", "ivfflat", "faiss", "faiss_delta")
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,11 +18,12 @@ from retrieval.config import Settings
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.embedded import EmbeddedPostgres
 from retrieval.reference.adapter import ReferenceAdapter
-from tests.backends import BACKENDS, Agreement, Backend, make_backend
+from tests.backends import Backend, make_backend
+from tests.caches import build_segment, graphs_of_few_rows
 from tests.catalogue import DataSet, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from retrieval.application.ports import Stores
 
@@ -76,12 +77,6 @@ async def reference() -> Stores:
     return await ReferenceAdapter().open()
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def backend(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) -> Backend:
-    """Every way to answer a search, in turn."""
-    return make_backend(request.param, reference, postgres)
-
-
 @pytest.fixture(scope="session", params=["reference", "postgres"])
 def stores(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) -> Stores:
     """Both sets of stores, in turn: for what does not depend on the source of a search."""
@@ -89,16 +84,9 @@ def stores(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) 
 
 
 @pytest.fixture(scope="session")
-def oracle(reference: Stores, postgres: Stores) -> Backend:
+def oracle(reference: Stores) -> Backend:
     """The reference, which decides."""
-    return make_backend("reference", reference, postgres)
-
-
-@pytest.fixture
-def agreement(backend: Backend, oracle: Backend) -> Iterator[Agreement]:
-    made = Agreement(backend, oracle)
-    yield made
-    made.settle()
+    return make_backend("reference", reference)
 
 
 @pytest.fixture(scope="session", params=["grpcio", "native"])
@@ -113,18 +101,34 @@ def name() -> str:
     return f"test-{uuid4().hex[:12]}"
 
 
+@pytest.fixture(scope="session")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the loader writes a segment of every data set."""
+    return tmp_path_factory.mktemp("segments")
+
+
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads a data set into both stores and builds every index that it can have."""
+    """Loads a data set into both stores, builds every index that it can have, and a segment that is not up to date."""
 
     reference: Stores
     postgres: Stores
+    adapter: PostgresAdapter
+    segments: Path
 
-    async def __call__(self, data: DataSet, kinds: frozenset[IndexKind] = frozenset(IndexKind)) -> DataSet:
+    async def __call__(self, data: DataSet, prefix: int | None = None) -> DataSet:
         await load(self.reference, data)
-        collection = await load(self.postgres, data)
+        # Rows that will be gone, and rows that will come again, stand beside those that stay.
+        items = list(data.items.values())
+        going = [replace(item, item_id=f"gone-{item.item_id}") for item in items[::15]]
+        collection = await load(self.postgres, data, [*going, *items])
+        with graphs_of_few_rows(prefix):
+            manifest = await build_segment(self.adapter, self.segments, self.postgres, data.name)
+        assert (manifest.kind, manifest.generation) == ("hnsw", 1)
+        await self.postgres.items.delete(collection, [item.item_id for item in going], "", b"")
+        await self.postgres.items.upsert(collection, collection.active, items[::10], "", b"")
         # The default for so few rows is one to three lists, which would leave nothing to miss or to find.
-        await self.postgres.builder.build(collection, collection.active, BuildSpec(kinds, lists=50))
+        await self.postgres.builder.build(collection, collection.active, BuildSpec(frozenset(IndexKind), lists=50))
         await self.postgres.builder.wait_idle()
         report = await self.postgres.builder.report(collection, collection.active)
         assert {i.state for i in report.indexes} == {IndexState.READY}
@@ -132,5 +136,5 @@ class Loader:
 
 
 @pytest.fixture(scope="session")
-def loader(reference: Stores, postgres: Stores) -> Loader:
-    return Loader(reference, postgres)
+def loader(reference: Stores, postgres: Stores, adapter: PostgresAdapter, segments: Path) -> Loader:
+    return Loader(reference, postgres, adapter, segments)

@@ -34,6 +34,9 @@ async def test_default_stages(agreement: Agreement, catalogue: DataSet) -> None:
     for query in agreement.queries(catalogue):
         result = await agreement.of(catalogue, Matryoshka(catalogue.name, query))
         assert len(result.hits) == 10
+        if agreement.backend.source is Source.FAISS:
+            assert result.report.stages[-1] == Stage(64, 10), "the cache is free to choose what comes before"
+            continue
         assert result.report.stages == (Stage(64, 10),), "64 components are too few for a coarse stage"
 
 
@@ -43,8 +46,11 @@ async def test_default_stages_of_long_vectors(agreement: Agreement, long_vectors
         return
     for query in agreement.queries(long_vectors):
         result = await agreement.of(long_vectors, Matryoshka(long_vectors.name, query))
-        assert result.report.stages == (Stage(128, 40), Stage(256, 10))
         assert len(result.hits) == 10
+        if agreement.backend.source is Source.FAISS:
+            assert result.report.stages[-1] == Stage(256, 10)
+        else:
+            assert result.report.stages == (Stage(128, 40), Stage(256, 10))
 
 
 @pytest.mark.parametrize("stages", FUNNELS, ids=lambda s: "-".join(str(stage.dimension) for stage in s))

@@ -114,6 +114,10 @@ class CollectionStore(Protocol):
         """The collection as it stands now. Raises: NotFoundError (COLLECTION_NOT_FOUND)."""
         ...
 
+    def peek(self, name: str) -> Collection | None:
+        """The collection as `get` would give it, where it can without asking the store."""
+        ...
+
     async def list_after(self, name: str, count: int) -> list[Collection]:
         """Up to `count` collections with a name greater than `name`, by name."""
         ...

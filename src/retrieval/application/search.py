@@ -268,7 +268,8 @@ class SearchPipeline:
         draft = Draft(answer.item_ids, answer.chunk_indexes, answer.distances, scores, answer.owner_ids, answer.vectors)
         if rescore is not None:
             draft = draft.take(sorted(range(len(scores)), key=lambda i: (-scores[i], answer.item_ids[i])))
-        if scope.version.max_chunks > 1 or rescore is not None:
+        # The rows may know of chunks before the version does, which is read through a cache.
+        if any(answer.chunk_indexes) or rescore is not None:
             draft = draft.take(best_chunks(draft.item_ids))
         reason = None
         threshold = scope.options.score_threshold

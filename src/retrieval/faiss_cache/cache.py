@@ -34,7 +34,7 @@ class FaissCache:
 
     def __init__(self, feed: ChangeFeed, collections: CollectionStore, settings: CacheSettings, build: Build) -> None:
         self._feed = feed
-        self._collections = collections
+        self.collections = collections
         self._settings = settings
         self._build = build
         self._residents: dict[int, Resident] = {}
@@ -123,7 +123,7 @@ class FaissCache:
         """Take on the collections as they are now."""
         active = {}
         after = ""
-        while page := await self._collections.list_after(after, _PAGE):
+        while page := await self.collections.list_after(after, _PAGE):
             for collection in page:
                 active[collection.active.version_id] = collection
             after = page[-1].name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 COMPARED_ROWS = 1_500
 """Up to so many rows, or under a filter, all are compared; beyond, the graph is faster."""
+GRAPH_SHARE = 0.2
+"""Where fewer of the rows are admitted or alive, the graph passes too many others to be worth it."""
 M = 16
 EF_CONSTRUCTION = 64
 EF_SEARCH = 128
@@ -77,16 +80,21 @@ class Delta:
         """The rows as they are now."""
         return DeltaView(self, self._columns.view(), self._norms.view(), self._alive)
 
-    def search(self, queries: NDArray[np.float32], count: int, among: Bitmap, *, selective: bool) -> Found:
-        """Nearest rows in `among`; as `Funnel.search` in form."""
+    def search(
+        self, queries: NDArray[np.float32], count: int, among: Bitmap, *, selective: bool, ef_search: int = 0
+    ) -> Found:
+        """Nearest rows in `among`; as `Funnel.search` in form. `ef_search`: look at so many rows at least."""
         # Bits beyond the set are not set: rows that came after the view are not seen.
-        if selective or among.rows <= COMPARED_ROWS:
-            index, parameters = self._storage, among.parameters("all", _compare_all)
-        else:
-            ef_search = max(EF_SEARCH, 2 * count)
-            index, parameters = self._graph, among.parameters(ef_search, partial(_by_graph, ef_search))
+        if not selective and among.rows > COMPARED_ROWS and among.count > GRAPH_SHARE * among.rows:
+            wide = ceil(max(EF_SEARCH, 2 * count, ef_search) * among.rows / among.count)
+            parameters = among.parameters(wide, partial(_by_graph, wide))
+            with self._lock:
+                found = searched(self._graph, queries, count, parameters)
+            if (found[1][:, : min(count, among.count)] >= 0).all():
+                return found
+        parameters = among.parameters("all", _compare_all)
         with self._lock:
-            return searched(index, queries, count, parameters)
+            return searched(self._storage, queries, count, parameters)
 
     def codes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of `rows`, (n, 2 dim) bytes."""

@@ -77,29 +77,27 @@ class Follower:
             if until and self.reflects(until):
                 return
             started = time.monotonic()
-            catalogue = False
             async with self._feed.snapshot() as snapshot:
                 changed: dict[int, set[str]] = {}
                 if self._position is not None:
                     changes = await snapshot.changes(self._position)
                     if changes is None:
                         log.warning("the change log does not reach back to where the cache was: it starts over")
-                        catalogue = True
                         for resident in self._residents.values():
                             resident.forget()
                     else:
-                        changed, catalogue = changes.items, changes.catalogue
+                        changed = changes.items
+                    if changes is None or changes.catalogue:
+                        # Ahead of the rows: whoever finds a write reflected finds the definitions that go with it.
+                        await self._on_catalogue()
                 for resident in list(self._residents.values()):
                     try:
                         await resident.step(snapshot, changed.get(resident.collection.collection_id, set()), self._feed)
                     except SegmentError as error:
                         log.warning("%s; it is built anew", error)
-                        resident.outgrown = True
                     except NotFoundError:
                         # The version went away, and the look with it: the next one starts where this one did.
                         self._residents.pop(resident.version.version_id, None)
                         return
                 self._position = snapshot.position
             self._synced_at = started
-        if catalogue:
-            await self._on_catalogue()

@@ -87,8 +87,12 @@ class CachedIndex:
     def search_now(self, collection: str, vectors: NDArray[np.float32], options: SearchOptions) -> InstantHits | None:
         """See `VectorCache`."""
         view = self._cache.view(collection, options.embedding_version)
+        # The catalogue as the usual way sees it: a collection may just have been deleted, or have another version.
+        known = self._cache.collections.peek(collection)
         if (
             view is None
+            or known is None
+            or known.active.version_id != view.version.version_id
             or vectors.shape[1] != view.version.dimension
             or not self._cache.reflects(options.min_consistency_token)
         ):
@@ -186,5 +190,5 @@ def _row_answer(view: CacheView, query: IndexQuery, found: Rows) -> IndexAnswer:
         exhausted=len(rows) >= found.admitted,
         effort=found.effort,
         generation=view.generation,
-        stages=found.stages,
+        stages=() if query.stages_chosen else found.stages,
     )

@@ -74,8 +74,11 @@ class Keeper:
             if resident.residency is Residency.NONE:
                 continue
             folder = self.folder(version_id)
-            known = 0 if resident.view is None else resident.view.generation
-            for generation in folder.generations():
+            present = folder.generations()
+            known = resident.given_up if resident.view is None else resident.view.generation
+            if known not in present:
+                known = 0  # the folder was emptied, and generations are counted anew
+            for generation in present:
                 if generation <= known:
                     break
                 if await self._offer(resident, folder, generation):
@@ -88,7 +91,7 @@ class Keeper:
         started = time.perf_counter()
         try:
             manifest = await asyncio.to_thread(verified_manifest, path)
-            self._check_origin(manifest, resident)
+            self._check_origin(manifest, resident, generation)
             if self._share_out(manifest) is Residency.NONE:
                 log.warning(
                     "collection %s: segment %d of %.0f MB does not fit in the memory budget of %.0f MB",
@@ -118,15 +121,16 @@ class Keeper:
         )
         return True
 
-    def _check_origin(self, manifest: Manifest, resident: Resident) -> None:
+    def _check_origin(self, manifest: Manifest, resident: Resident, generation: int) -> None:
         version = resident.version
-        if (manifest.identity, manifest.version_id, manifest.full_dimension, manifest.metric) != (
+        if (manifest.identity, manifest.version_id, manifest.full_dimension, manifest.metric, manifest.generation) != (
             self._identity,
             version.version_id,
             version.dimension,
             resident.collection.metric.value,
+            generation,
         ):
-            raise SegmentError(f"generation {manifest.generation} belongs to another database or version")
+            raise SegmentError(f"generation {generation} belongs to another database or version")
 
     def _share_out(self, added: Manifest) -> Residency:
         """Grant every resident its part of the budget with `added` among them; returns what `added` gets."""

@@ -16,7 +16,7 @@ from retrieval.faiss_cache.view import View
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
-    from retrieval.application.ports import ChangeFeed, Position, StoreSnapshot
+    from retrieval.application.ports import ChangeFeed, Position, RowBatch, StoreSnapshot
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.segment import Segment
@@ -30,7 +30,8 @@ class Resident:
     """Keeps `view` true to the store; None while it cannot be.
 
     `offered`: a segment to go over to at the next step. `residency`: what the memory budget grants it. `outgrown`: too
-    much changed to follow; only the next segment helps. `changed_at`: monotonic time of the last change.
+    much changed to follow; only a segment after generation `given_up` helps. `changed_at`: monotonic time of the last
+    change.
     """
 
     collection: Collection
@@ -40,6 +41,7 @@ class Resident:
     offered: Segment | None = None
     residency: Residency = Residency.FULL
     outgrown: bool = False
+    given_up: int = 0
     changed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -79,15 +81,17 @@ class Resident:
 
     def forget(self) -> None:
         """The store cannot tell what changed: start over."""
-        self.view = None
+        self.view, self.given_up = None, 0
 
     async def step(self, snapshot: StoreSnapshot, changed: AbstractCollection[str], feed: ChangeFeed) -> None:
         """Come to the snapshot. `changed`: items of the collection that changed since the view's position."""
         if changed:
             self.changed_at = time.monotonic()
-        segment, self.offered = self.offered, None
+        segment = self.offered
         if segment is not None:
             await self._adopt(segment, snapshot, feed)
+            if self.offered is segment:
+                self.offered = None
         elif self.view is not None:
             if changed:
                 await self._move(self.view, snapshot, changed)
@@ -101,6 +105,8 @@ class Resident:
         """Go over to a segment: what changed since it was read makes the new delta."""
         changes = await snapshot.changes(feed.position(segment.manifest.position))
         if changes is None:
+            self.offered = None
+            self._give_up(segment.manifest.generation)
             raise SegmentError(f"generation {segment.manifest.generation} is older than the change log remembers")
         self.outgrown = False
         changed = changes.items.get(self.collection.collection_id, set())
@@ -118,7 +124,7 @@ class Resident:
         most = self.settings.too_many(view.segment_rows)
         delta = view.delta.delta
         if len(changed or ()) + view.delta.rows + view.dead_rows > most:
-            self.view, self.outgrown = None, True
+            self._give_up(view.generation)
             return
         living = view.living
         try:
@@ -128,16 +134,33 @@ class Resident:
             wanted = None if changed is None else sorted(changed)
             async for batch in snapshot.rows(self.collection, self.version, wanted):
                 if view.delta.rows + len(batch.items) > most or delta.rows > most:
-                    self.view, self.outgrown = None, True
+                    self._give_up(view.generation)
                     return
                 if len(batch.items) <= INLINE_ROWS:
                     delta.append(batch)
                 else:
-                    await asyncio.to_thread(delta.append, batch)
+                    await _append(delta, batch)
         except BaseException:
             delta.revert(view.delta)
             raise
-        self.view = view.but(living=living, delta=delta.view(), position=snapshot.position)
+        if self.residency is not Residency.NONE:  # it may have been granted another meanwhile
+            self.view = view.but(
+                living=living, delta=delta.view(), position=snapshot.position, residency=self.residency
+            )
+
+    def _give_up(self, generation: int) -> None:
+        """Serve nothing until there is a segment after that generation."""
+        self.view, self.outgrown, self.given_up = None, True, generation
+
+
+async def _append(delta: Delta, batch: RowBatch) -> None:
+    """Append in a thread; when cancelled, wait for the thread first, since nobody else may touch the delta before."""
+    appending = asyncio.ensure_future(asyncio.to_thread(delta.append, batch))
+    try:
+        await asyncio.shield(appending)
+    except asyncio.CancelledError:
+        await asyncio.wait([appending])
+        raise
 
 
 def _less(view: View, changed: AbstractCollection[str]) -> Bitmap | None:

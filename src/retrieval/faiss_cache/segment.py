@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from retrieval.domain.model import Metric
+from retrieval.domain.search import IndexScope
 from retrieval.faiss_cache.arrays import map_arrays
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS, VECTORS
@@ -21,15 +23,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import Collection
-    from retrieval.domain.search import IndexScope, Predicate
+    from retrieval.domain.model import Collection, PopularThresholds
+    from retrieval.domain.search import Predicate
     from retrieval.faiss_cache.manifest import Manifest
 
 KEPT_BITMAPS = 64
 """Filter bitmaps kept a segment, one bit a row each."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Segment:
     """Mapped files of a generation. `norms`: (rows,) float32. `bitmaps`: of recent filters, least recent first."""
 
@@ -37,11 +39,17 @@ class Segment:
     funnel: Funnel
     columns: Columns
     norms: NDArray[np.float32]
-    bitmaps: OrderedDict[tuple[Predicate, IndexScope], Bitmap | None] = field(default_factory=OrderedDict)
+    bitmaps: OrderedDict[tuple[Predicate, PopularThresholds | None], Bitmap | None] = field(default_factory=OrderedDict)
+
+    @cached_property
+    def has_chunks(self) -> bool:
+        """Whether an item may have several rows: then one of them has another chunk index than 0."""
+        return bool(self.columns.chunk_indexes.any())
 
     def admitted(self, predicate: Predicate, scope: IndexScope, collection: Collection) -> Bitmap | None:
         """The rows that the predicate admits, excluded items aside; None for all. Kept for the next of its kind."""
-        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, scope)
+        popular = collection.popular if scope is IndexScope.POPULAR else None
+        key = (replace(predicate, excluded_item_ids=()) if predicate.excluded_item_ids else predicate, popular)
         try:
             self.bitmaps.move_to_end(key)
             return self.bitmaps[key]

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MIN_PROPOSED = 32
+WIDELY_PROPOSED = 200
+"""Rows that are proposed at least on one dimension for a stage on another."""
 KEPT_ADMISSIONS = 64
 LONG_SCAN_ROWS = 20_000
 """Comparing more rows than this takes milliseconds."""
@@ -107,6 +109,12 @@ class View:
     admissions: dict[tuple[Predicate, IndexScope], Admitted] = field(default_factory=dict)
     settled: dict[int, tuple[SearchOptions, Admitted | None]] = field(default_factory=dict)
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether an item may have several rows."""
+        segment = self.segment is not None and self.segment.has_chunks
+        return segment or bool(self.delta.columns.chunk_indexes.any())
+
     def but(self, **changes: Any) -> View:
         """The next view: this one with changes, and nothing kept of what was worked out for this one."""
         return replace(self, **changes, admissions={}, settled={})
@@ -135,7 +143,7 @@ class View:
         if known is not None and known[0] is options:
             return known[1]
         admitted = None
-        if self.residency is Residency.FULL and self.version.max_chunks == 1 and _is_plain(options):
+        if self.residency is Residency.FULL and not self.has_chunks and _is_plain(options):
             check_filter(options.filter, self.collection)
             predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
             admitted = self.admitted(predicate, options.params.scope)
@@ -191,7 +199,11 @@ class View:
             parts.append(self._distances(*found, self.segment.norms, norms, 0))
         if admitted.delta_count:
             found = self.delta.delta.search(
-                queries, min(count, admitted.delta_count), admitted.delta, selective=admitted.selective
+                queries,
+                min(count, admitted.delta_count),
+                admitted.delta,
+                selective=admitted.selective,
+                ef_search=params.ef_search or 0,
             )
             parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
         rows, distances = self._merged(parts, len(queries), count)
@@ -202,12 +214,14 @@ class View:
     ) -> Rows:
         """Nearest admitted rows to one query, (1, dim) float32, through the stages that the caller chose.
 
-        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, unless the
-        first stage is on just that dimension.
+        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, and not
+        few, unless the first stage is on just that dimension.
         """
         first = stages[0]
-        native = self.segment is None or first.dimension == self.segment.manifest.dimension
-        wide = first.candidate_count * (1 if native else 2)
+        native = self.version.dimension if self.segment is None else self.segment.manifest.dimension
+        wide = first.candidate_count
+        if first.dimension != native or self.delta.rows:
+            wide = max(2 * wide, WIDELY_PROPOSED)
         rows = self._proposed(query, wide, admitted, params)
         distances = np.zeros(len(rows))
         for stage in stages:

@@ -42,21 +42,30 @@ class PostgresCollections:
         self._database = database
         self._facts = facts
         self._kept: dict[str, tuple[float, Collection]] = {}
+        self._forgotten = 0
 
     def forget(self) -> None:
         """Empty the caches after a change."""
         self._kept.clear()
+        self._forgotten += 1
         self._facts.forget()
 
     async def get(self, name: str) -> Collection:
         """See `CollectionStore`."""
-        kept = self._kept.get(name)
-        if kept is not None and time.monotonic() - kept[0] < CACHE_TTL_S:
-            return kept[1]
+        kept = self.peek(name)
+        if kept is not None:
+            return kept
+        forgotten = self._forgotten
         async with self._database.connection() as connection:
             found = await self._read(connection, name)
-        self._kept[name] = (time.monotonic(), found)
+        if forgotten == self._forgotten:  # else what was read may be older than the change
+            self._kept[name] = (time.monotonic(), found)
         return found
+
+    def peek(self, name: str) -> Collection | None:
+        """See `CollectionStore`."""
+        kept = self._kept.get(name)
+        return kept[1] if kept is not None and time.monotonic() - kept[0] < CACHE_TTL_S else None
 
     async def list_after(self, name: str, count: int) -> list[Collection]:
         """See `CollectionStore`."""

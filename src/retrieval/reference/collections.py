@@ -38,6 +38,11 @@ class ReferenceCollections:
         """See `CollectionStore`."""
         return self._memory.named(name).collection
 
+    def peek(self, name: str) -> Collection | None:
+        """See `CollectionStore`."""
+        held = self._memory.collections.get(name)
+        return None if held is None else held.collection
+
     async def list_after(self, name: str, count: int) -> list[Collection]:
         """See `CollectionStore`."""
         names = sorted(n for n in self._memory.collections if n > name)[:count]
