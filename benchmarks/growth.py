@@ -57,8 +57,8 @@ class Size:
     segment_bytes: int
     map_ms: float
     restart_s: float
-    cold_s: float
-    """From the start of a process without a segment to its first correct answer from FAISS."""
+    cold_s: float | None
+    """From the start of a process without a segment to its first correct answer from FAISS; up to `SMALL` rows."""
     memory: Memory
 
     def as_json(self) -> dict[str, object]:
@@ -109,8 +109,10 @@ class Trial:
         settings = {"front": "native", "database_url": self.url}
         log = self.logs / "restart.log"
         restarts = [restart_s(dataset, self.data_dir, log, k, settings) for _ in range(RESTARTS)]
-        with tempfile.TemporaryDirectory() as empty:
-            cold = restart_s(dataset, self.data_dir, log, k, {**settings, "cache_dir": empty})
+        cold = None
+        if dataset.rows <= SMALL:  # beyond, it is the time of the build
+            with tempfile.TemporaryDirectory() as empty:
+                cold = restart_s(dataset, self.data_dir, log, k, {**settings, "cache_dir": empty})
         with self._worker("first") as first:
             peer = OwnPeer(dataset, k, first.address, "native", [first.pid], 0.0, self.held.size_bytes)
             tuned = tune(peer, dataset, k, WANTED)

@@ -38,7 +38,7 @@ UPSERTS = 100
 FRESH_TIMEOUT_S = 5.0
 POLL_S = 0.002
 TOUCHING_QUERIES = 1000
-BUILD_TIMEOUT_S = 1800.0
+BUILD_TIMEOUT_S = 3600.0
 
 
 def searches(dataset: Dataset, address: str, k: int) -> WiredTarget:
