@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,26 +13,29 @@ from benchmarks.datasets import RECIPES
 from benchmarks.measure import EFFORTS
 from benchmarks.run_race import PEERS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 PARTS = ("race", "ladder", "life", "growth", "store")
 DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
 
 
 def main() -> int:
-    """Runs the benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
+    """Runs a benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
     options = _parser().parse_args()
+    # A pipe or a log file has no width of its own.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    _require(options.dataset, RECIPES, "data sets")
+    return int(options.command(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
     from benchmarks.parts import Settings, run_parts
     from benchmarks.report import print_bars
 
-    for what, given, known in (
-        ("parts", options.parts, PARTS),
-        ("data sets", options.dataset, RECIPES),
-        ("sources", options.sources, EFFORTS),
-        ("peers", options.peers, PEERS),
-    ):
-        if unknown := set(given) - set(known):
-            sys.exit(f"unknown: {', '.join(sorted(unknown))}; {what}: {', '.join(known)}")
-    # A pipe or a log file has no width of its own.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    _require(options.parts, PARTS, "parts")
+    _require(options.sources, EFFORTS, "sources")
+    _require(options.peers, PEERS, "peers")
     settings = Settings(
         options.dataset,
         options.rows,
@@ -48,6 +52,11 @@ def main() -> int:
     bars = run_parts(options.parts, settings, console)
     print_bars(console, bars)
     return 0 if all(bar.holds for bar in bars if bar.binds) else 1
+
+
+def _require(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    if unknown := set(given) - set(known):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; {what}: {', '.join(known)}")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -77,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--k", type=int, default=10, help="hits a search, at most 100")
     add("--processes", type=int, default=2, help="processes that make load")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    run.set_defaults(command=_run)
     return parser
 
 
