@@ -73,7 +73,7 @@ def run_parts(names: Sequence[str], settings: Settings, console: Console) -> lis
 
 def race(settings: Settings, console: Console) -> list[Bar]:
     """The cache among its peers."""
-    rows = run_race(settings.stated_rows, settings.peers, settings.seconds, settings.k, console)
+    rows = run_race(settings.datasets, settings.stated_rows, settings.peers, settings.seconds, settings.k, console)
     print_race(console, rows)
     write_json(settings.out / "race.json", rows)
     plot_recall(settings.out / "race-recall.png", rows)

@@ -62,11 +62,13 @@ class Race:
     wanted: Sequence[float] = WANTED
     companions: Sequence[Entry] = ()
     rows: list[Row] = field(default_factory=list)
+    running: Sequence[Peer] = ()
+    """Those that were tuned without an error."""
 
     def run(self) -> list[Row]:
         """Tuned engines at every load, the batches, and the curves."""
         for wanted in self.wanted:
-            tuned = [(peer, self._tuned(peer, wanted)) for peer in self.peers]
+            tuned = [(peer, found) for peer in self.peers if (found := self._tuned(peer, wanted))]
             echoes = [replace(echo, wanted=wanted) for echo in self.echoes]
             for in_flight in IN_FLIGHT:
                 # A target is made anew each time: for some engines that is what sets the effort.
@@ -75,7 +77,8 @@ class Race:
                 self.rows += self._in_turns([*entries, *echoes, *last], in_flight, self.seconds)
             own = next((peer, found) for peer, found in tuned if peer.name == "retrieval")
             self.rows += self._batches(own[0], own[1].effort, wanted)  # type: ignore[arg-type]
-        for peer in self.peers:
+            self.running = [peer for peer, _ in tuned]
+        for peer in self.running:
             self.rows += self._curve(peer)
         return self.rows
 
@@ -83,8 +86,13 @@ class Race:
         """The engine on this data set at an effort."""
         return Entry(peer.name, peer.front, self.dataset, peer.target(effort), wanted, effort, peer)
 
-    def _tuned(self, peer: Peer, wanted: float) -> Tuned:
-        found = tune(peer, self.dataset, self.k, wanted)
+    def _tuned(self, peer: Peer, wanted: float) -> Tuned | None:
+        """None, and a line that says why, for an engine that fails."""
+        try:
+            found = tune(peer, self.dataset, self.k, wanted)
+        except Exception as error:  # whatever its library raises: the others go on
+            self.console.print(f"[yellow]left out[/] {peer.name}: {error!r}", highlight=False, soft_wrap=True)
+            return None
         self.console.print(
             f"{peer.name} ({peer.front}): effort {found.effort:g} for recall {wanted}, found {found.recall:.4f}",
             highlight=False,

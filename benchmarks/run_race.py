@@ -58,8 +58,10 @@ class Field:
     bare: BareFaiss
 
 
-def run_race(rows: int, chosen: Sequence[str], seconds: float, k: int, console: Console) -> list[Row]:
-    """Measures both data sets with `rows` rows each, the chosen peers among them; returns all rows."""
+def run_race(
+    names: Sequence[str], rows: int, chosen: Sequence[str], seconds: float, k: int, console: Console
+) -> list[Row]:
+    """Measures those of `DATASETS` that are named, with `rows` rows each, the chosen peers among them."""
     data_dir, logs = datasets.CACHE / "data", datasets.CACHE / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     measured: list[Row] = []
@@ -76,7 +78,7 @@ def run_race(rows: int, chosen: Sequence[str], seconds: float, k: int, console: 
         echoes = {front: enter(echo(front, SERVER_CORE)) for front in FRONTS}
         generator, bare = enter(LoadGenerator(1, LOAD_CORE)), enter(BareFaiss())
         field = Field(home, services, echoes, data_dir, url, database_pids(data_dir), generator, bare)
-        for name, peers, wanted in DATASETS:
+        for name, peers, wanted in (entry for entry in DATASETS if entry[0] in names):
             dataset = datasets.load(name, rows, ())
             console.rule(f"{name}: {dataset.rows:,} x {dataset.dim}, every server on one core")
             companions = [own] if own else []
@@ -117,8 +119,9 @@ def _one(
             try:
                 with console.status(f"loading {dataset.rows:,} rows into {name}"):
                     peers.append(stack.enter_context(openers[name]()))
-            except (PeerMissingError, ServerError) as missing:
-                console.print(f"[yellow]skipped[/] {name}: {missing}", highlight=False)
+            except Exception as error:  # whatever its library raises: the others go on
+                why = str(error) if isinstance(error, PeerMissingError | ServerError) else repr(error)
+                console.print(f"[yellow]skipped[/] {name}: {why}", highlight=False, soft_wrap=True)
                 continue
             console.print(f"{name}: loaded in {peers[-1].build_s:.0f} s", highlight=False)
         requests = peers[0].target(peers[0].efforts[0]).requests  # type: ignore[union-attr]
