@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # The commit whose contract must still be served; see .ci/breaking for the default.
 BASE ?=
-# More arguments for serve, test and bench: make test ARGS="-k funnel -x".
+# More arguments for serve, test, torture and bench: make test ARGS="-k funnel -x", make torture ARGS="--seed 7".
 ARGS ?=
 
 VENV := .venv
@@ -16,7 +16,7 @@ generate = $(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(1) --pyi_
 	protos/retrieval/v1/*.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check proto proto-check breaking fmt fmt-check lint types bench schema wheel-check clean
+.PHONY: help serve test torture check proto proto-check breaking fmt fmt-check lint types bench schema wheel-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ serve: $(VENV)/.dev ## Serve the example movies on 127.0.0.1:50051 from an embed
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+torture: $(VENV)/.dev ## Try the cache with 50,000 random operations, crashes and damaged files
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 check: fmt-check lint types proto-check breaking wheel-check test ## Everything CI runs
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PARTS = ("race", "ladder", "life", "growth", "store")
 DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
+DEFAULT_INDEX_DATASETS = "synthetic-512,synthetic-2048,glove,fashion-mnist,wordnet"
 
 
 def main() -> int:
@@ -54,6 +55,19 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     return 0 if all(bar.holds for bar in bars if bar.binds) else 1
 
 
+def _index_types(options: argparse.Namespace, console: Console) -> int:
+    from benchmarks.index_types import run
+
+    run(options.dataset, options.rows, options.indexes, options.out, console, options.graph_parameters)
+    return 0
+
+
+def _calibrated(options: argparse.Namespace, console: Console) -> int:
+    from benchmarks.calibrated import run
+
+    return 0 if run(options.dataset, options.rows, options.cores, options.out, console) else 1
+
+
 def _require(given: Iterable[str], known: Iterable[str], what: str) -> None:
     if unknown := set(given) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; {what}: {', '.join(known)}")
@@ -87,6 +101,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--processes", type=int, default=2, help="processes that make load")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
     run.set_defaults(command=_run)
+    types = commands.add_parser(
+        "index-types", help="compare index types in one process", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = types.add_argument
+    add("--dataset", type=_words, default=DEFAULT_INDEX_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
+    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--indexes", type=_words, default=(), metavar="NAME,...", help="index types to compare (all)")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    add("--graph-parameters", type=int, metavar="D", help="compare M and efConstruction on D components instead")
+    types.set_defaults(command=_index_types)
+    promise = commands.add_parser(
+        "calibrated",
+        help="hold segments against their promises",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = promise.add_argument
+    add("--dataset", type=_words, default=DEFAULT_INDEX_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
+    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--cores", type=int, default=1, help="threads of a build")
+    add("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+    promise.set_defaults(command=_calibrated)
     return parser
 
 

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "benchmarks" / ".cache"
 MOVIES = ROOT / "examples" / "movies" / "items.jsonl"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fashion-mnist
+WORDNET = Path("/usr/share/wordnet")  # Debian package wordnet-base
 
 FORMAT = 1
 """Part of every cache key: raise it when a generator changes."""
@@ -80,6 +81,21 @@ def _fashion_mnist(_rows: int) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
+def _wordnet(_rows: int) -> NDArray[np.float32]:
+    if not WORDNET.is_dir():
+        raise DatasetMissingError("apt install wordnet-base")
+    from retrieval.embedding.wordllama import WordLlamaEmbedder
+
+    texts = []
+    for part in ("noun", "verb", "adj", "adv"):
+        for line in (WORDNET / f"data.{part}").read_text(encoding="utf-8").splitlines():
+            if not line.startswith("  "):  # the licence stands first, indented; see wndb(5)
+                fields, gloss = line.split(" | ")[0].split(), line.split(" | ", 1)[1].strip()
+                words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+                texts.append(f"{', '.join(words).replace('_', ' ')}: {gloss}")
+    return np.asarray(WordLlamaEmbedder().embed(texts), dtype=np.float32)
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -88,6 +104,7 @@ RECIPES = {
         Recipe("movies", 10_000, 500, (128, 64), _movies),
         Recipe("glove", 100_000, 1000, (), _glove),
         Recipe("fashion-mnist", 60_000, 1000, (), _fashion_mnist),
+        Recipe("wordnet", 100_000, 1000, (128, 64), _wordnet),
     )
 }
 

@@ -68,9 +68,9 @@ class Ground:
         await load(self.stores, data)
         return data
 
-    async def segment(self, data: DataSet, folder: Path) -> Manifest:
+    async def segment(self, data: DataSet, folder: Path, prefix: int = 8) -> Manifest:
         """Write the next segment of the data set: a graph on a prefix."""
-        with graphs_of_few_rows(prefix=8):
+        with graphs_of_few_rows(prefix):
             return await build_segment(self.adapter, folder, self.stores, data.name)
 
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,8 +14,13 @@ from pathlib import Path
 from tests.torture.world import World, own_postgres
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 async def run(operations: int, seed: int) -> None:
-    print(f"seed {seed}", flush=True)
+    say(f"seed {seed}")
     started = time.monotonic()
     async with own_postgres() as server:
         with tempfile.TemporaryDirectory(prefix="retrieval-torture-cache-") as folder:
@@ -25,10 +31,10 @@ async def run(operations: int, seed: int) -> None:
             finally:
                 for shelf in world.shelves:
                     tally = shelf.tally
-                    print(f"{shelf.name}: {tally.operations} operations, recall {tally.recall:.4f}")
-                    print(f"  {dict(tally.kinds)}\n  {dict(tally.sources)}")
-                print(f"{len(world.disturbances)} rounds, disturbed by {sorted(set(world.disturbances))}")
-                print(f"{world.operations} operations of seed {seed} in {time.monotonic() - started:.0f} s", flush=True)
+                    say(f"{shelf.name}: {tally.operations} operations, recall {tally.recall:.4f}")
+                    say(f"  {dict(tally.kinds)}\n  {dict(tally.sources)}")
+                say(f"{len(world.disturbances)} rounds, disturbed by {sorted(set(world.disturbances))}")
+                say(f"{world.operations} operations of seed {seed} in {time.monotonic() - started:.0f} s")
 
 
 def main() -> None:

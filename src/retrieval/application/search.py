@@ -216,6 +216,7 @@ class SearchPipeline:
             answer.generation,
             answer.effort,
             stages=answer.stages,
+            degraded_reason=answer.degraded_reason,
         )
         if len(draft.item_ids) < options.limit:
             report.shortfall = (

@@ -133,3 +133,5 @@ def _settle() -> None:
     """What is there now stays: the collector need not walk it again, and passes over short-lived objects are rarer."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    # The thread that answers hot calls waits this long for one that computes; the default is 5 ms.
+    sys.setswitchinterval(0.001)

@@ -122,7 +122,7 @@ class IndexAnswer:
     `distances`: (n,) float64. `owner_ids` where asked for, else empty. `vectors`: (n, dim) float16 where asked for.
     `exhausted`: no further row satisfies the predicate. `scan_limited`: the index gave up before it could know.
     `effort` is the ef_search or nprobe used, 0 for an exact scan; `generation` counts builds of the index used.
-    `stages` are those that ran, where they are not the query's.
+    `stages` are those that ran, where they are not the query's. `degraded_reason`: why it is less than was asked for.
     """
 
     item_ids: list[str]
@@ -136,6 +136,7 @@ class IndexAnswer:
     effort: int = 0
     generation: int = 0
     stages: tuple[Stage, ...] = ()
+    degraded_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

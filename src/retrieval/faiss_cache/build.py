@@ -22,6 +22,8 @@ from retrieval.faiss_cache.quantized import (
     half_graph,
     half_index,
     on_prefix,
+    padded,
+    padded_dimension,
     prefixes,
     threads,
     write_index,
@@ -73,7 +75,7 @@ class SegmentBuild:
         self._collection = collection
         self._version = version
         self._columns = GrowingColumns(collection.attributes)
-        self._vectors: Any = half_index(version.dimension, collection.metric)
+        self._vectors: Any = half_index(padded_dimension(version.dimension), collection.metric)
         self._rng = np.random.default_rng(seed)
         self._seen = 0
         self._held: list[tuple[Item, int, NDArray[np.float16]]] = []
@@ -111,7 +113,7 @@ class SegmentBuild:
     def _append(self, items: list[Item], chunk_indexes: list[int], vectors: NDArray[np.float16]) -> None:
         if items:
             self._columns.append(items, chunk_indexes)
-            self._vectors.add_sa_codes(as_codes(vectors))
+            self._vectors.add_sa_codes(as_codes(padded(vectors)))
 
     def finish(
         self,
@@ -142,7 +144,7 @@ class SegmentBuild:
             calibration = _flat(Funnel(None, self._vectors, self._collection.metric))
         else:
             m = M
-            queries = decoded(as_codes(np.stack([r[2] for r in held])))
+            queries = decoded(as_codes(padded(np.stack([r[2] for r in held]))))
             report(BuildReport("choosing a prefix", 0.0))
             dimension = self._choose(queries)
             graph = self._link(dimension, report)
@@ -180,12 +182,12 @@ class SegmentBuild:
         return graph
 
     def _behind_prefix(self, graph: Any) -> Any:
-        if graph.d == self._version.dimension:
+        if graph.d == self._vectors.d:
             return graph
-        return on_prefix(graph, self._version.dimension, self._collection.metric)
+        return on_prefix(graph, self._vectors.d, self._collection.metric)
 
     def _funnel(self, coarse: Any) -> Funnel:
-        whole = graph_of(coarse).d == self._version.dimension
+        whole = graph_of(coarse).d == self._vectors.d
         return Funnel(coarse, None if whole else self._vectors, self._collection.metric)
 
     def _write(
@@ -213,7 +215,7 @@ class SegmentBuild:
                 position,
                 self._seen,
                 "flat" if coarse is None else "hnsw",
-                funnel.dimension,
+                min(funnel.dimension, self._version.dimension),
                 m,
                 calibration.frontier,
                 calibration.filtered,

@@ -14,7 +14,7 @@ import numpy as np
 
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.manifest import Plan
-from retrieval.faiss_cache.quantized import as_codes, decoded, nearest_of_all, prefixes
+from retrieval.faiss_cache.quantized import LANES, as_codes, decoded, nearest_of_all, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def choose_dimension(
     truth = nearest_of_all(as_codes(vectors), queries, HITS, metric)[1]
     best, least = dimension, _cost(build(vectors, dimension), queries, truth)
     for prefix in sorted({*resolutions, *_PREFIXES}, reverse=True):
-        if prefix >= dimension:
+        if prefix >= dimension or prefix % LANES:
             continue
         cut = prefixes(decoded(as_codes(vectors)), prefix, metric).astype(np.float16)
         near = nearest_of_all(as_codes(cut), prefixes(queries, prefix, metric), _PROMISING_SHORTLIST, metric)[1]

@@ -14,7 +14,16 @@ import numpy as np
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.columns import GrowingColumns
 from retrieval.faiss_cache.growing_array import GrowingArray
-from retrieval.faiss_cache.quantized import as_codes, codes_of, decoded, half_graph, searched, storage_of
+from retrieval.faiss_cache.quantized import (
+    as_codes,
+    codes_of,
+    decoded,
+    half_graph,
+    padded,
+    padded_dimension,
+    searched,
+    storage_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +51,7 @@ class Delta:
 
     def __init__(self, collection: Collection, version: EmbeddingVersion) -> None:
         self._metric = collection.metric
-        self._graph = half_graph(version.dimension, collection.metric, M, EF_CONSTRUCTION)
+        self._graph = half_graph(padded_dimension(version.dimension), collection.metric, M, EF_CONSTRUCTION)
         self._storage = storage_of(self._graph)
         self._columns = GrowingColumns(collection.attributes)
         self._norms = GrowingArray(np.float32)
@@ -58,7 +67,7 @@ class Delta:
 
     def append(self, batch: RowBatch) -> None:
         """Take in rows."""
-        rows = decoded(as_codes(batch.vectors))
+        rows = decoded(as_codes(padded(batch.vectors)))
         for row in rows:
             with self._lock:  # between two searches, not in front of a queue of them
                 self._graph.add(row[np.newaxis])
@@ -83,7 +92,9 @@ class Delta:
     def search(
         self, queries: NDArray[np.float32], count: int, among: Bitmap, *, selective: bool, ef_search: int = 0
     ) -> Found:
-        """Nearest rows in `among`; as `Funnel.search` in form. `ef_search`: look at so many rows at least."""
+        """Nearest rows in `among`; as `Funnel.search` in form. `queries`: padded. `ef_search`: look at so many
+        rows at least.
+        """
         # Bits beyond the set are not set: rows that came after the view are not seen.
         if not selective and among.rows > COMPARED_ROWS and among.count > GRAPH_SHARE * among.rows:
             wide = ceil(max(EF_SEARCH, 2 * count, ef_search) * among.rows / among.count)

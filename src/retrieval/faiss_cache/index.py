@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TOKEN_SHARE = 0.5
 """Part of the remaining time that a search spends waiting for a token before it turns to Postgres."""
+TIME_SHARE = 0.5
+"""Part of the remaining time that a search may take by its calibration: what is left is for the way back."""
 TOKEN_WAIT_S = 1.0
 """At most so long: Postgres answers in a few milliseconds."""
 _OVERSAMPLED = 4
@@ -149,7 +151,8 @@ class CachedIndex:
         wide = max(_OVERSAMPLED * query.count, 100)
         rows = view.proposed(query.vector[np.newaxis].astype(np.float32), wide)
         found = await self._store.rank(query, view.item_ids(rows))
-        if len(found.item_ids) < query.count:
+        short = len(found.item_ids) < query.count
+        if short and query.params.source is Source.AUTO:
             return await self._store.search(query)  # too much of what was proposed is filtered out
         cut = slice(query.count)
         return replace(
@@ -161,6 +164,7 @@ class CachedIndex:
             vectors=None if found.vectors is None else found.vectors[cut],
             source=Source.FAISS,
             exhausted=False,
+            scan_limited=short,
             effort=wide,
             generation=view.generation,
         )
@@ -173,7 +177,7 @@ def answer(view: CacheView, query: IndexQuery) -> IndexAnswer:
     if query.stages_chosen:
         found = view.refine(vector, query.stages, admitted, query.params)
     else:
-        found = view.search(vector, query.count, admitted, query.params)
+        found = view.search(vector, query.count, admitted, query.params, TIME_SHARE * remaining_s() * 1e6)
     return _row_answer(view, query, found)
 
 
@@ -191,4 +195,5 @@ def _row_answer(view: CacheView, query: IndexQuery, found: Rows) -> IndexAnswer:
         effort=found.effort,
         generation=view.generation,
         stages=() if query.stages_chosen else found.stages,
+        degraded_reason="DEADLINE" if found.reduced else "",
     )

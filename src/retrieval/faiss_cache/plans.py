@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from retrieval.faiss_cache.calibration import HITS
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retrieval.domain.search import SearchParams
     from retrieval.faiss_cache.manifest import Manifest, Plan
 
@@ -24,10 +26,11 @@ _SHORTLIST_ROOM = 4
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How to search a segment. `ef_search` 0: compare every admitted row."""
+    """How to search a segment. `ef_search` 0: compare every admitted row. `reduced`: for want of time."""
 
     ef_search: int
     shortlist: int
+    reduced: bool = False
 
     @property
     def exact(self) -> bool:
@@ -35,29 +38,45 @@ class Effort:
         return self.ef_search == 0
 
 
-def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted: int) -> Effort:
-    """The cheapest effort for `count` hits among `admitted` rows that reaches the recall asked for."""
+def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted: int, time_us: float = inf) -> Effort:
+    """The cheapest effort for `count` hits among `admitted` rows that reaches the recall asked for.
+
+    Where that takes more than `time_us`: the graph's best that does not, or its cheapest.
+    """
     if params.ef_search is not None and manifest.kind == "hnsw":
         # The caller's ef is kept; everything it finds is worth comparing.
         return Effort(max(params.ef_search, count), max(params.ef_search, count))
     target = DEFAULT_RECALL if params.target_recall is None else params.target_recall
+    if target > manifest.frontier[-1].target_recall:  # more than any graph is calibrated for: compare
+        return Effort(0, _long(manifest, target, count))
     share = admitted / max(manifest.rows, 1)
     if share >= _UNFILTERED:
-        plan = _reaching(manifest.frontier, target)
-        return _scaled(plan, count)
+        return _within_time(manifest.frontier, _reaching(manifest.frontier, target), count, time_us)
     on_prefix, on_all = manifest.exact_row_us
     exact_us = admitted * (on_all if admitted <= FULLY_COMPARED_ROWS else on_prefix)
     reachable = [p for p in manifest.filtered if p.selectivity <= share]
     if not reachable:
         return Effort(0, _long(manifest, target, count))
     nearest = max(p.selectivity for p in reachable)
-    plan = _reaching([p for p in reachable if p.selectivity == nearest], target)
+    plans = [p for p in reachable if p.selectivity == nearest]
+    plan = _reaching(plans, target)
     if plan.ef_search == 0 or exact_us <= EXACT_PREFERENCE * plan.microseconds * max(1.0, count / HITS):
         return Effort(0, _long(manifest, target, count))
-    return _scaled(plan, count)
+    return _within_time(plans, plan, count, time_us)
 
 
-def _reaching(plans: tuple[Plan, ...] | list[Plan], target: float) -> Plan:
+def _within_time(plans: Sequence[Plan], wanted: Plan, count: int, time_us: float) -> Effort:
+    time_us /= max(1.0, count / HITS)
+    if wanted.microseconds <= time_us:
+        return _scaled(wanted, count)
+    graph = [p for p in plans if p.ef_search]
+    if not graph:
+        return _scaled(wanted, count)
+    fitting = [p for p in graph if p.microseconds <= time_us]
+    return replace(_scaled(fitting[-1] if fitting else graph[0], count), reduced=True)
+
+
+def _reaching(plans: Sequence[Plan], target: float) -> Plan:
     """The plan of the least calibrated recall that is enough; of the highest where none is."""
     return next((p for p in plans if p.target_recall >= target - 1e-9), plans[-1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
 from retrieval.faiss_cache.plans import Effort, choose_effort
-from retrieval.faiss_cache.quantized import decoded, prefixes
+from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,8 @@ MIN_PROPOSED = 32
 WIDELY_PROPOSED = 200
 """Rows that are proposed at least on one dimension for a stage on another."""
 KEPT_ADMISSIONS = 64
+AMPLE_TIME_US = 100_000.0
+"""With so much time left nothing has to be cheaper than it is."""
 LONG_SCAN_ROWS = 20_000
 """Comparing more rows than this takes milliseconds."""
 _SCANNED_SHARE = 0.3
@@ -47,7 +49,7 @@ _SCANNED_SHARE = 0.3
 class Rows:
     """Answers to n queries: `rows` (n, count) int64, -1 for want of more, and `distances` (n, count) float64, nearest
     first. Rows of the delta follow those of the segment. `admitted`: rows the predicate admits. `effort`: ef of the
-    graph, 0 where none was used. `stages`: those that ran.
+    graph, 0 where none was used. `stages`: those that ran. `reduced`: time was too short for the recall asked for.
     """
 
     rows: NDArray[np.int64]
@@ -55,6 +57,7 @@ class Rows:
     admitted: int
     effort: int
     stages: tuple[Stage, ...]
+    reduced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +192,21 @@ class View:
         count = self.segment_rows if bitmap is None else bitmap.count
         return Admitted(bitmap, count, recent, recent.count, not predicate.only_visibility)
 
-    def search(self, queries: NDArray[np.float32], count: int, admitted: Admitted, params: SearchParams) -> Rows:
-        """Nearest admitted rows to each of `queries`, (n, dim) float32 in stored form, by the calibrated funnel."""
-        effort, stages = self._effort(count, admitted, params)
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        count: int,
+        admitted: Admitted,
+        params: SearchParams,
+        time_us: float = inf,
+    ) -> Rows:
+        """Nearest admitted rows to each of `queries`, (n, dim) float32 in stored form, by the calibrated funnel.
+
+        `time_us`: microseconds the caller has left; a plan that takes longer gives way to a cheaper one.
+        """
+        effort, stages = self._effort(count, admitted, params, time_us)
         parts = []
+        queries = padded(queries)
         norms = np.sqrt(np.vecdot(queries, queries))[:, np.newaxis]
         if self.segment is not None and admitted.segment_count:
             found = self._search_segment(self.segment, queries, count, admitted, effort)
@@ -207,7 +221,7 @@ class View:
             )
             parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
         rows, distances = self._merged(parts, len(queries), count)
-        return Rows(rows, distances, admitted.count, effort.ef_search, stages)
+        return Rows(rows, distances, admitted.count, effort.ef_search, stages, effort.reduced)
 
     def refine(
         self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
@@ -246,7 +260,7 @@ class View:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Vectors of `rows` (n,): (n, dim) float16."""
-        return self._codes(rows).view(np.float16)
+        return np.ascontiguousarray(self._codes(rows).view(np.float16)[:, : self.version.dimension])
 
     def rows_of(self, item_ids: Sequence[str], viewer: Viewer) -> NDArray[np.int64]:
         """Rows of those items that live and that the viewer may see."""
@@ -277,24 +291,28 @@ class View:
             raise RuntimeError("the index returned rows that it was told to leave out")
         return found
 
-    def _effort(self, count: int, admitted: Admitted, params: SearchParams) -> tuple[Effort, tuple[Stage, ...]]:
-        known = admitted.efforts.get((params, count))
+    def _effort(
+        self, count: int, admitted: Admitted, params: SearchParams, time_us: float
+    ) -> tuple[Effort, tuple[Stage, ...]]:
+        ample = time_us > AMPLE_TIME_US
+        known = admitted.efforts.get((params, count)) if ample else None
         if known is not None:
             return known
         effort = Effort(0, 0)
         stages: tuple[Stage, ...] = (Stage(self.version.dimension, count),)
         if self.segment is not None and admitted.segment_count:
             manifest = self.segment.manifest
-            effort = choose_effort(manifest, params, count, admitted.segment_count)
+            effort = choose_effort(manifest, params, count, admitted.segment_count, inf if ample else time_us)
             if not effort.exact and manifest.dimension < self.version.dimension:
                 stages = Stage(manifest.dimension, max(effort.shortlist, count)), *stages
-        if len(admitted.efforts) < KEPT_ADMISSIONS:
+        if ample and len(admitted.efforts) < KEPT_ADMISSIONS:
             admitted.efforts[params, count] = effort, stages
         return effort, stages
 
     def _proposed(
         self, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
     ) -> NDArray[np.int64]:
+        query = padded(query)
         parts = [np.zeros(0, np.int64)]
         if self.segment is not None and admitted.segment_count:
             parts.append(self._coarse_rows(self.segment, query, wide, admitted, params))

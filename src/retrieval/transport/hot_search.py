@@ -100,7 +100,10 @@ class HotSearch:
                 continue
             started = time.perf_counter()
             vectors = np.frombuffer(b"".join([raws[n] for n in numbers]), "<f4").reshape(-1, size // 4)
-            hits = self._cache.search_now(asked[0], vectors, options)
+            try:
+                hits = self._cache.search_now(asked[0], vectors, options)
+            except RetrievalError:
+                continue  # the usual way says so
             if hits is not None:
                 info = encode_info(hits, options.min_consistency_token, time.perf_counter() - started)
                 answers.append((numbers, hits, info))
