@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ DEFAULT_INDEX_DATASETS = "synthetic-512,synthetic-2048,glove,fashion-mnist,wordn
 def main() -> int:
     """Runs a benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
     options = _parser().parse_args()
+    # What was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A pipe or a log file has no width of its own.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     _require(options.dataset, RECIPES, "data sets")
