@@ -101,6 +101,9 @@ def _scaled(plan: Plan, count: int) -> Effort:
 
 
 def _long(manifest: Manifest, target: float, count: int) -> int:
+    return long_shortlist(_scaled(_reaching(manifest.frontier, target), count).shortlist)
+
+
+def long_shortlist(shortlist: int) -> int:
     """Shortlist of an exact search on the prefix: well beyond what the graph needs, since the filter may be far off."""
-    plan = _reaching(manifest.frontier, target)
-    return max(100, _SHORTLIST_ROOM * _scaled(plan, count).shortlist)
+    return max(100, _SHORTLIST_ROOM * shortlist)

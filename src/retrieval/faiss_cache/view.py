@@ -15,7 +15,7 @@ from retrieval.domain.search import View as ItemView
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
-from retrieval.faiss_cache.plans import Effort, choose_effort, probe_rows
+from retrieval.faiss_cache.plans import Effort, choose_effort, long_shortlist, probe_rows
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class View:
     ) -> Found:
         bitmap = admitted.segment
         if effort.exact:
-            return self._compare_all(segment, queries, count, bitmap, effort)
+            return self._compare_all(segment, queries, count, bitmap, effort.shortlist)
         similarities, rows = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
         last = rows[:, min(count, admitted.segment_count) - 1]
         if bitmap is None and min(last.tolist()) >= 0:
@@ -300,17 +300,18 @@ class View:
             if not _are_in(bitmap, rows):
                 missed[:] = True
         if missed.any():
-            similarities[missed], rows[missed] = self._compare_all(segment, queries[missed], count, bitmap, effort)
+            shortlist = long_shortlist(effort.shortlist)
+            similarities[missed], rows[missed] = self._compare_all(segment, queries[missed], count, bitmap, shortlist)
         return similarities, rows
 
     @staticmethod
     def _compare_all(
-        segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap | None, effort: Effort
+        segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap | None, shortlist: int
     ) -> Found:
         if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
             found = segment.funnel.scan(queries, count, bitmap)
         else:
-            found = segment.funnel.exact(queries, count, effort.shortlist, bitmap.members)
+            found = segment.funnel.exact(queries, count, shortlist, bitmap.members)
         if not _are_in(bitmap, found[1]):
             raise RuntimeError("the index returned rows that it was told to leave out")
         return found
