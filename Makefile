@@ -91,7 +91,7 @@ types: $(VENV)/.dev ## Check the types
 	@$(BIN)/mypy --package retrieval
 	@$(BIN)/mypy examples/movies/convert.py
 
-bench: $(VENV)/.bench ## Measure recall, throughput and latency
+bench: $(VENV)/.bench ## Measure recall, throughput and latency, beside other engines
 	@$(BIN)/python -m benchmarks run $(ARGS)
 
 clean: ## Remove the environment, caches and build products; the data in .data/ stay

@@ -3,50 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from benchmarks.datasets import RECIPES
 from benchmarks.measure import EFFORTS
+from benchmarks.run_race import PEERS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PARTS = ("race", "ladder", "life", "growth", "store")
 DEFAULT_DATASETS = "synthetic-512,synthetic-2048,movies,glove,fashion-mnist"
-
 DEFAULT_INDEX_DATASETS = "synthetic-512,synthetic-2048,glove,fashion-mnist,wordnet"
 
 
 def main() -> int:
     """Runs a benchmark; the exit code is 1 where a bar is missed on the data it was stated for."""
     options = _parser().parse_args()
+    # What was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A pipe or a log file has no width of its own.
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    unknown = set(options.dataset) - set(RECIPES)
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; data sets: {', '.join(RECIPES)}")
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    _require(options.dataset, RECIPES, "data sets")
     return int(options.command(options, console))
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    from benchmarks.run import Options, run
+    from benchmarks.parts import Settings, run_parts
+    from benchmarks.report import print_bars
 
-    unknown = set(options.sources) - set(EFFORTS)
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; sources: {', '.join(EFFORTS)}")
-    bars = run(
-        Options(
-            options.dataset,
-            options.rows,
-            options.resolutions,
-            options.sources,
-            options.in_flight,
-            options.seconds,
-            options.k,
-            options.processes,
-            options.out,
-        ),
-        console,
+    _require(options.parts, PARTS, "parts")
+    _require(options.sources, EFFORTS, "sources")
+    _require(options.peers, PEERS, "peers")
+    settings = Settings(
+        options.dataset,
+        options.rows,
+        options.resolutions,
+        options.sources,
+        options.peers,
+        options.growth,
+        options.in_flight,
+        options.seconds,
+        options.k,
+        options.processes,
+        options.out,
     )
+    bars = run_parts(options.parts, settings, console)
+    print_bars(console, bars)
     return 0 if all(bar.holds for bar in bars if bar.binds) else 1
 
 
@@ -63,8 +71,13 @@ def _calibrated(options: argparse.Namespace, console: Console) -> int:
     return 0 if run(options.dataset, options.rows, options.cores, options.out, console) else 1
 
 
+def _require(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    if unknown := set(given) - set(known):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; {what}: {', '.join(known)}")
+
+
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
+    return tuple(word for word in text.split(",") if word)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -78,8 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="measure recall and speed", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = run.add_argument
+    add("--parts", type=_words, default=",".join(PARTS), metavar="NAME,...", help=f"of {', '.join(PARTS)}")
     add("--dataset", type=_words, default=DEFAULT_DATASETS, metavar="NAME,...", help=f"of {', '.join(RECIPES)}")
-    add("--rows", type=int, help="base rows at most (by data set)")
+    add("--rows", type=int, help="base rows at most (by data set; race and life: 100,000)")
+    add("--peers", type=_words, default=",".join(PEERS), metavar="NAME,...", help="who else takes part in the race")
+    add("--growth", type=_numbers, default="10000,100000", metavar="N,...", help="numbers of items; 1000000 takes long")
     add("--resolutions", type=_numbers, metavar="D,...", help="prefixes with an index of their own (by data set)")
     add("--sources", type=_words, default=",".join(EFFORTS), metavar="NAME,...", help="who answers")
     add("--in-flight", type=_numbers, default="1,8", metavar="N,...", help="requests in flight")

@@ -40,6 +40,13 @@ def database_url(data_dir: Path) -> str:
     return f"postgresql://postgres@/postgres?host={lines[4]}&port={lines[3]}"
 
 
+def database_pids(data_dir: Path) -> list[int]:
+    """The embedded server's process; none where RETRIEVAL_DATABASE_URL names another."""
+    if os.environ.get("RETRIEVAL_DATABASE_URL"):
+        return []
+    return [int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])]
+
+
 async def connect(url: str) -> asyncpg.Connection:
     """A connection that speaks pgvector's types in binary."""
     connection = await asyncpg.connect(url, server_settings={"search_path": f"{SCHEMA}, public", "jit": "off"})
@@ -54,6 +61,15 @@ async def active_version(connection: asyncpg.Connection, collection: str) -> tup
     """The store's own (version id, collection id) of the active embedding version."""
     row = await connection.fetchrow(VERSION_ID, collection)
     return row["version_id"], row["collection_id"]
+
+
+async def version_id(url: str, collection: str) -> int:
+    """The store's own id of the active embedding version."""
+    connection = await connect(url)
+    try:
+        return (await active_version(connection, collection))[0]
+    finally:
+        await connection.close()
 
 
 async def stored_rows(

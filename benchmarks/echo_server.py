@@ -1,18 +1,31 @@
-"""An RPC that does nothing: what gRPC alone costs.
+"""An RPC that does nothing: what gRPC alone costs on a front of the service.
 
-It implements SearchMatryoshka, reads the request and answers with the same ten hits, so that its messages are of the
-types and sizes of the real ones. `python -m benchmarks.echo_server` prints its port when it serves.
+It answers every SearchMatryoshka at once with the same ten hits, so that its messages have the sizes of the real ones.
+`python -m benchmarks.echo_server FRONT` prints its port when it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from typing import TYPE_CHECKING, Any
 
-import grpc
+import uvloop
 from google.protobuf import duration_pb2
 
+from retrieval.config import Settings
+from retrieval.transport.calls import Calls
+from retrieval.transport.fronts.choice import open_front
+from retrieval.transport.fronts.front import Methods, Offer
 from retrieval.v1 import common_pb2, retrieval_service_pb2, retrieval_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.transport.hot import HotCall
+
+METHOD = "/retrieval.v1.RetrievalService/SearchMatryoshka"
 
 STAGES = ("resolve", "plan", "search")
 
@@ -34,30 +47,31 @@ def canned_reply(k: int = 10) -> retrieval_service_pb2.SearchMatryoshkaResponse:
     return retrieval_service_pb2.SearchMatryoshkaResponse(hits=hits, info=info, stages=stages)
 
 
-class EchoService(retrieval_service_pb2_grpc.RetrievalServiceServicer):
-    """Answers every SearchMatryoshka at once."""
-
-    def __init__(self) -> None:
-        self._reply = canned_reply()
-
-    async def SearchMatryoshka(self, request, context):  # noqa: ARG002, N802
-        """The canned reply."""
-        return self._reply
+def echo(calls: Sequence[HotCall]) -> list[bytes]:
+    """The canned reply to every call; a hot method."""
+    return [REPLY] * len(calls)
 
 
-async def serve() -> None:
+REPLY = canned_reply().SerializeToString()
+
+
+async def serve(front_name: str) -> None:
     """Serves on a free loopback port until SIGTERM."""
-    server = grpc.aio.server()
-    retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(EchoService(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)
+    settings = Settings(front=front_name, port=0)
+    methods: Any = Methods()
+    retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
+        retrieval_service_pb2_grpc.RetrievalServiceServicer(), methods
+    )
+    calls = Calls(settings.max_in_flight, settings.default_deadline_s)
+    front = open_front(settings, Offer(methods, calls, {METHOD: echo}, settings.max_message_bytes), reuse_port=False)
+    await front.start()
+    print(front.port, flush=True)
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     await stopped.wait()
-    await server.stop(0)
+    await front.stop(0)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    uvloop.run(serve(sys.argv[1]))

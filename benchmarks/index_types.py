@@ -261,7 +261,8 @@ def _swept(
             before = [s.recall for s in found if s.effort == effort][:-1]
             if before and found[-1].recall - before[-1] < 2e-4:
                 break  # what it lacks is not on any shortlist
-        if found[-1].recall >= TARGETS[-1] + 2e-4 or found[-1].microseconds > SLOWEST_US:
+        last = found[-1]
+        if last.recall >= TARGETS[-1] + 2e-4 or last.microseconds > SLOWEST_US or (effort >= 64 and last.recall < 0.7):
             break
     return found
 

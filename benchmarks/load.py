@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import multiprocessing
+import os
 import time
 from collections import Counter
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from benchmarks.truth import recall
+from benchmarks.wire import Call, Wire, closed_loop, open_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
+
+    Outcome = tuple["LoadResult", float, float]
 
 WARM_UP_CALLS = 20
 WARM_UP_S = 0.3
@@ -50,6 +54,14 @@ class Target(Protocol):
 
     def read(self, reply: Any) -> Answer:
         """The content of a reply; called after the clock has stopped."""
+        ...
+
+
+class WireTarget(Wire, Protocol):
+    """A target that is spoken to in bytes, see `benchmarks.wire`: the one for servers that outrun a client."""
+
+    def read(self, reply: Any) -> Answer:
+        """See `Target`."""
         ...
 
 
@@ -117,14 +129,17 @@ class LoadResult:
 
 
 class LoadGenerator:
-    """Worker processes that stay alive from one run to the next, so that their start is in no measurement."""
+    """Worker processes that stay alive from one run to the next, so that their start is in no measurement.
 
-    def __init__(self, processes: int = 2) -> None:
+    `core`: the one that they are pinned to.
+    """
+
+    def __init__(self, processes: int = 2, core: int | None = None) -> None:
         context = multiprocessing.get_context("spawn")  # a forked gRPC client hangs
         self._workers = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            process = context.Process(target=_work, args=(theirs, core), daemon=True)
             process.start()
             theirs.close()
             self._workers.append((process, ours))
@@ -139,7 +154,7 @@ class LoadGenerator:
             if process.is_alive():
                 process.terminate()
 
-    def run(self, target: Target, in_flight: int, seconds: float, first_query: int = 0) -> LoadResult:
+    def run(self, target: Target | WireTarget, in_flight: int, seconds: float, first_query: int = 0) -> LoadResult:
         """Keeps `in_flight` requests going for `seconds`. One request in flight takes one process.
 
         Raises: LoadError where a request fails.
@@ -167,7 +182,7 @@ class LoadGenerator:
 
 
 def interleave(
-    generator: LoadGenerator, targets: Sequence[Target], in_flight: int, seconds: float, rounds: int = 3
+    generator: LoadGenerator, targets: Sequence[Target | WireTarget], in_flight: int, seconds: float, rounds: int = 3
 ) -> list[LoadResult]:
     """Runs the targets in turns, so that whatever else the machine does falls on all of them alike.
 
@@ -187,15 +202,18 @@ def _receive(pipe: Connection) -> Any:
     return pipe.recv()
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, core: int | None) -> None:
     """The life of a worker process, until the pipe closes: take a job, say ready, be told to go, send the result."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     while True:
         try:
             job = pipe.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return
         try:
-            outcome: object = asyncio.run(_run_job(pipe, *job))
+            run = _run_wire_job if hasattr(job[0], "open") else _run_async_job
+            outcome: object = run(pipe, *job)
         except (EOFError, KeyboardInterrupt):
             return
         except Exception as error:
@@ -204,9 +222,33 @@ def _work(pipe: Connection) -> None:
             pipe.send(outcome)
 
 
+def _run_async_job(
+    pipe: Connection, target: Target, starts: list[int], in_flight: int, seconds: float
+) -> Outcome | None:
+    return asyncio.run(_run_job(pipe, target, starts, in_flight, seconds))
+
+
+def _run_wire_job(
+    pipe: Connection, target: WireTarget, starts: list[int], in_flight: int, seconds: float
+) -> Outcome | None:
+    with ExitStack() as stack:
+        connections = open_all(target, len(starts))
+        for connection in connections:
+            stack.enter_context(connection.socket)
+        closed_loop(connections, starts, target.query_count, WARM_UP_S, WARM_UP_CALLS * len(starts))
+        pipe.send(READY)
+        if not pipe.recv():
+            return None
+        begin = time.perf_counter()
+        limit = MAX_CALLS_A_SLOT * len(starts)
+        calls = closed_loop(connections, starts, target.query_count, seconds, limit)
+        end = time.perf_counter()
+    return _outcome(target, calls, in_flight, begin, end)
+
+
 async def _run_job(
     pipe: Connection, target: Target, starts: list[int], in_flight: int, seconds: float
-) -> tuple[LoadResult, float, float] | None:
+) -> Outcome | None:
     async with AsyncExitStack() as stack:
         calls = [await stack.enter_async_context(target.connect()) for _ in starts]
         await asyncio.gather(*(_warm_up(call, target.query_count) for call in calls))
@@ -218,13 +260,16 @@ async def _run_job(
         loops = (_loop(call, start, target.query_count, stop) for call, start in zip(calls, starts, strict=True))
         logs = await asyncio.gather(*loops)
         end = time.perf_counter()
-    log = [entry for part in logs for entry in part]
-    answers = [target.read(reply) for _, _, reply in log]
+    return _outcome(target, [call for log in logs for call in log], in_flight, begin, end)
+
+
+def _outcome(target: Target | WireTarget, calls: list[Call], in_flight: int, begin: float, end: float) -> Outcome:
+    answers = [target.read(call.reply) for call in calls]
     result = LoadResult(
         in_flight,
         end - begin,
-        np.array([latency * 1e3 for _, latency, _ in log]),
-        np.array([query for query, _, _ in log], np.int64),
+        np.array([call.seconds * 1e3 for call in calls]),
+        np.array([call.query for call in calls], np.int64),
         [answer.ids for answer in answers],
         Counter(answer.source for answer in answers),
     )
@@ -239,15 +284,13 @@ async def _warm_up(call: Callable[[int], Awaitable[Any]], query_count: int) -> N
             return
 
 
-async def _loop(
-    call: Callable[[int], Awaitable[Any]], query: int, query_count: int, stop: float
-) -> list[tuple[int, float, Any]]:
+async def _loop(call: Callable[[int], Awaitable[Any]], query: int, query_count: int, stop: float) -> list[Call]:
     clock = time.perf_counter
-    log: list[tuple[int, float, Any]] = []
+    log: list[Call] = []
     begin = clock()
     while begin < stop and len(log) < MAX_CALLS_A_SLOT:
         reply = await call(query)
-        log.append((query, clock() - begin, reply))
+        log.append(Call(query, clock() - begin, reply))
         query = (query + 1) % query_count
         begin = clock()
     return log

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1000
 POLL_S = 0.5
 MIN_IVFFLAT_ROWS = 1000
+BUILD_TIMEOUT_S = 3600.0
 
 
 class LoadingError(Exception):
@@ -67,6 +68,62 @@ async def load(dataset: Dataset, address: str, data_dir: Path, console: Console)
                 marker.write_text(json.dumps(asdict(loaded)))
             await _build(channel, name, dataset, progress)
     return loaded
+
+
+async def cache(dataset: Dataset, address: str, console: Console | None) -> str:
+    """Has the data set in the FAISS cache, in one segment; returns the name of its collection.
+
+    What an earlier run loaded is used as it is. `console` None: silently. Raises: LoadingError; grpc.aio.AioRpcError.
+    """
+    name = dataset.key
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = collection_service_pb2_grpc.CollectionServiceStub(channel)
+        stats = collection_service_pb2.GetIndexStatsRequest(collection=name)
+        with Progress(*columns, console=console, disable=console is None) as progress:
+            if not await _is_loaded(channel, name, dataset):
+                await _create(channel, name, dataset)
+                await _stream(channel, name, dataset, progress)
+            task = progress.add_task(f"{dataset.name}: segment", total=1)
+            await _cached(stub, stats, dataset)
+            progress.advance(task)
+    return name
+
+
+async def _is_loaded(channel: grpc.aio.Channel, name: str, dataset: Dataset) -> bool:
+    """Whether the last row is there: batches are stored in their order, each whole or not at all."""
+    if not await _exists(channel, name):
+        return False
+    last = item_service_pb2.BatchGetItemsRequest(collection=name, item_ids=[str(dataset.rows - 1)])
+    reply = await item_service_pb2_grpc.ItemServiceStub(channel).BatchGetItems(last)
+    return bool(reply.items)
+
+
+async def _cached(
+    stub: collection_service_pb2_grpc.CollectionServiceStub,
+    stats: collection_service_pb2.GetIndexStatsRequest,
+    dataset: Dataset,
+) -> None:
+    """Asks for a segment until all rows are in it."""
+    deadline = time.monotonic() + BUILD_TIMEOUT_S
+    asked_after = -1
+    while time.monotonic() < deadline:
+        held = (await stub.GetIndexStats(stats)).cache
+        if _is_cached(held, dataset):
+            return
+        if held.generation > asked_after:
+            asked_after = held.generation
+            await stub.PrewarmCache(collection_service_pb2.PrewarmCacheRequest(collection=stats.collection))
+        await asyncio.sleep(POLL_S)
+    raise LoadingError(f"{dataset.name} is not in the cache after {BUILD_TIMEOUT_S:.0f} s; see the service's log")
+
+
+def _is_cached(held: collection_service_pb2.CacheStats, dataset: Dataset) -> bool:
+    return (
+        held.state == collection_service_pb2.CACHE_STATE_RESIDENT
+        and held.generation > 0
+        and (held.row_count, held.delta_rows) == (dataset.rows, 0)
+    )
 
 
 async def index_stats(address: str, collection: str) -> collection_service_pb2.GetIndexStatsResponse:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmarks.load import LoadResult
 
 RECALL_TARGETS = (0.99, 0.95)
+CDF_PERCENTS = (*range(0, 91, 5), *range(91, 100), 99.5, 99.9)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Row:
     short: int = 0
     default: bool = False
     """Whether the setting is the one that runs when a request does not choose."""
+    wanted_recall: float | None = None
+    """What the engine was tuned to."""
+    batch: int = 1
+    """Queries a call; `qps` counts queries."""
+    cdf_ms: tuple[float, ...] = ()
+    """Latencies at `CDF_PERCENTS`, where they are plotted."""
+    build_s: float | None = None
+    memory_bytes: int | None = None
 
     @property
     def label(self) -> str:
@@ -48,7 +57,13 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The row with its figures rounded to what they are good for."""
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {name: _rounded(value) for name, value in asdict(self).items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def figures(result: LoadResult, recall: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs the benchmark: starts the servers, loads, measures, reports."""
+"""The part `store`: starts the service without its cache, loads, measures what Postgres answers, reports."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
 from benchmarks import datasets
 from benchmarks.bars import judge
-from benchmarks.database import active_version, connect, database_url
+from benchmarks.database import database_url, version_id
 from benchmarks.load import LoadGenerator
 from benchmarks.loading import index_stats, load
 from benchmarks.measure import Bench, Place
-from benchmarks.report import plot, print_bars, print_indexes, print_rows, write_json
+from benchmarks.report import plot, print_indexes, print_rows, write_json
 from benchmarks.servers import echo, service
 
 if TYPE_CHECKING:
@@ -26,12 +24,10 @@ if TYPE_CHECKING:
     from benchmarks.bars import Bar
     from benchmarks.datasets import Dataset
 
-BUSY_PERCENT = 15
-
 
 @dataclass(frozen=True)
 class Options:
-    """What to run."""
+    """What to measure."""
 
     datasets: tuple[str, ...]
     rows: int | None
@@ -46,26 +42,29 @@ class Options:
 
 def run(options: Options, console: Console) -> list[Bar]:
     """Measures every data set that is there; returns the bars of all of them."""
-    chosen = [dataset for name in options.datasets if (dataset := _get(name, options, console))]
+    chosen = [
+        dataset
+        for name in options.datasets
+        if (dataset := get_dataset(name, options.rows, options.resolutions, console))
+    ]
     data_dir = datasets.CACHE / "data"
     log = datasets.CACHE / "service.log"
     bars: list[Bar] = []
     with ExitStack() as stack:
-        address = stack.enter_context(service(data_dir, log))
-        echo_address = stack.enter_context(echo())
+        address = stack.enter_context(service(data_dir, log, cache_memory_budget_bytes="0")).address
+        echo_address = stack.enter_context(echo()).address
         generator = stack.enter_context(LoadGenerator(options.processes))
         for dataset in chosen:
             console.rule(f"{dataset.name}: {dataset.rows:,} x {dataset.dim}")
-            if (busy := psutil.cpu_percent(1.0)) > BUSY_PERCENT:
-                console.print(f"[yellow]note[/] the machine is {busy:.0f} % busy with other work: speeds will be low")
             bars += _one(dataset, options, console, generator, data_dir, address, echo_address)
     return bars
 
 
-def _get(name: str, options: Options, console: Console) -> Dataset | None:
+def get_dataset(name: str, rows: int | None, resolutions: tuple[int, ...] | None, console: Console) -> Dataset | None:
+    """The data set, or None with a line that says why it is skipped."""
     try:
         with console.status(f"preparing {name}"):
-            return datasets.load(name, options.rows, options.resolutions)
+            return datasets.load(name, rows, resolutions)
     except datasets.DatasetMissingError as missing:
         console.print(f"[yellow]skipped[/] {name}: {missing}", highlight=False)
         return None
@@ -82,7 +81,7 @@ def _one(
 ) -> list[Bar]:
     loaded = asyncio.run(load(dataset, address, data_dir, console))
     url = database_url(data_dir)
-    place = Place(address, echo_address, url, loaded.collection, asyncio.run(_version_id(url, loaded.collection)))
+    place = Place(address, echo_address, url, loaded.collection, asyncio.run(version_id(url, loaded.collection)))
     bench = Bench(
         dataset,
         place,
@@ -99,16 +98,7 @@ def _one(
     bars = judge(dataset, found, loaded, indexes)
     print_rows(console, f"{dataset.name}, {dataset.rows:,} x {dataset.dim}", found.rows)
     print_indexes(console, indexes)
-    print_bars(console, bars)
     write_json(options.out / f"{dataset.name}.json", found.rows)
     plot(options.out / f"{dataset.name}.png", found.rows)
     console.print(f"rows and plot: {options.out / dataset.name}.json, .png", highlight=False)
     return bars
-
-
-async def _version_id(url: str, collection: str) -> int:
-    connection = await connect(url)
-    try:
-        return (await active_version(connection, collection))[0]
-    finally:
-        await connection.close()

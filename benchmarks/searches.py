@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import grpc
 import numpy as np
 
+from benchmarks.grpc_wire import GrpcConnection
 from benchmarks.load import Answer, require_loopback
 from retrieval.v1 import common_pb2, retrieval_service_pb2
 
@@ -27,12 +28,16 @@ SearchReply = retrieval_service_pb2.SearchMatryoshkaResponse
 
 @dataclass(frozen=True)
 class Search:
-    """One way to search. `effort`: ef_search or nprobe, 0 for the server's default; `funnel`: the default stages."""
+    """One way to search. `effort`: ef_search or nprobe, 0 for the server's default; `funnel`: the default stages.
+
+    FAISS takes no stages: the plan of the segment has its own.
+    """
 
     source: str
     effort: int = 0
     bucket_below: int | None = None
     funnel: bool = False
+    target_recall: float = 0.0
 
     def requests(self, dataset: Dataset, collection: str, k: int) -> list[bytes]:
         """The serialized request of every query of the data set."""
@@ -41,12 +46,14 @@ class Search:
             params.nprobe = self.effort
         else:
             params.ef_search = self.effort
+        params.target_recall = self.target_recall
         options = common_pb2.SearchOptions(limit=k, params=params)
         if self.bucket_below is not None:
             below = common_pb2.AttributeValue(int64=self.bucket_below)
             condition = common_pb2.Condition(range=common_pb2.Range(attribute="bucket", lt=below))
             options.filter.must.append(condition)
-        stages = [] if self.funnel else [common_pb2.Stage(dimension=dataset.dim, candidate_count=k)]
+        own_stages = self.funnel or self.source == "faiss"
+        stages = [] if own_stages else [common_pb2.Stage(dimension=dataset.dim, candidate_count=k)]
         return [
             retrieval_service_pb2.SearchMatryoshkaRequest(
                 collection=collection,
@@ -84,6 +91,22 @@ class GrpcTarget:
         """Ids and source of a reply; item ids are row numbers."""
         source = common_pb2.Source.Name(reply.info.source).removeprefix("SOURCE_").lower()
         return Answer([int(hit.item_id) for hit in reply.hits], source)
+
+
+@dataclass(frozen=True)
+class WiredTarget(GrpcTarget):
+    """The same requests by a client that is cheap enough for the fastest of servers, see `benchmarks.grpc_wire`."""
+
+    shares_connections: ClassVar = True
+    method: ClassVar = METHOD
+
+    def open(self) -> GrpcConnection:
+        """A connection."""
+        return GrpcConnection(self.address, self.method, self.requests)
+
+    def read(self, reply: bytes) -> Answer:
+        """Ids and source of an encoded reply."""
+        return super().read(SearchReply.FromString(reply))
 
 
 class ServerTime(NamedTuple):

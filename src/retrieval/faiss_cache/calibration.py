@@ -33,6 +33,9 @@ SELECTIVITIES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 FILTERED_QUERIES = 100
 DEVIATIONS = 2.0
 """A plan must reach its target with the mean recall less this many standard errors: the sample is not the traffic."""
+DOUBT = 0.25
+"""But with no more of a margin than this part of what the target lets a search miss: so close to 1 the sample is too
+small to be sure, and comparing every row instead takes ten times as long."""
 
 _TIMED_QUERIES = 50
 _CHOOSING_QUERIES = 250
@@ -163,7 +166,8 @@ def _refined_row_us(funnel: Funnel, queries: NDArray[np.float32]) -> float:
 
 def _cheapest(trials: Sequence[_Trial], target: float, scan_us: float, selectivity: float = 1.0) -> Plan:
     """The cheapest trial that reaches the target for sure; comparing every row where none does, or none is cheaper."""
-    enough = [t for t in trials if t.recall - DEVIATIONS * t.error >= target and t.microseconds < scan_us]
+    most = DOUBT * (1.0 - target)
+    enough = [t for t in trials if t.recall - min(DEVIATIONS * t.error, most) >= target and t.microseconds < scan_us]
     if not enough:
         return Plan(target, 0, 0, 1.0, scan_us, selectivity)
     best = min(enough, key=lambda t: t.microseconds)

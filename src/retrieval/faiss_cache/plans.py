@@ -20,6 +20,9 @@ DEFAULT_RECALL = 0.95
 EXACT_PREFERENCE = 2.0
 """Comparing every admitted row may take this many times as long as the graph and is still preferred: it cannot miss,
 while plans under filters were calibrated with random rows, which real filters are not."""
+PROBED_PAGES = 2
+"""Before a filtered graph search, so many rows nearest of all are looked at that they would hold so many times the hits
+asked for, if the filter were random."""
 _UNFILTERED = 0.9
 _SHORTLIST_ROOM = 4
 
@@ -65,6 +68,15 @@ def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted
     return _within_time(plans, plan, count, time_us)
 
 
+def probe_rows(count: int, admitted: int, rows: int) -> int:
+    """How many of the nearest rows, admitted or not, must hold `count` admitted ones before a graph search is believed.
+
+    Plans under filters were calibrated with random rows. What lies far from the query is beyond where their walk over
+    the graph goes, and what it meets of it is not the nearest. 0 where nearly everything is admitted.
+    """
+    return 0 if admitted >= _UNFILTERED * rows else min(rows, ceil(PROBED_PAGES * count * rows / admitted))
+
+
 def _within_time(plans: Sequence[Plan], wanted: Plan, count: int, time_us: float) -> Effort:
     time_us /= max(1.0, count / HITS)
     if wanted.microseconds <= time_us:
@@ -89,6 +101,9 @@ def _scaled(plan: Plan, count: int) -> Effort:
 
 
 def _long(manifest: Manifest, target: float, count: int) -> int:
+    return long_shortlist(_scaled(_reaching(manifest.frontier, target), count).shortlist)
+
+
+def long_shortlist(shortlist: int) -> int:
     """Shortlist of an exact search on the prefix: well beyond what the graph needs, since the filter may be far off."""
-    plan = _reaching(manifest.frontier, target)
-    return max(100, _SHORTLIST_ROOM * _scaled(plan, count).shortlist)
+    return max(100, _SHORTLIST_ROOM * shortlist)

@@ -1,16 +1,9 @@
-"""FAISS indexes over half-precision codes, and views of those codes.
-
-Importing this module settles how many threads a search uses: one. A search is too short to be worth a second one, and
-the cores are wanted by other searches. Builds raise the number for themselves.
-"""
+"""FAISS indexes over half-precision codes, and views of those codes."""
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when faiss is loaded
 
 import faiss
 import numpy as np
@@ -26,8 +19,6 @@ if TYPE_CHECKING:
     """Similarities and rows, both (n, count); rows -1 for want of more."""
 
 T = TypeVar("T", np.float16, np.float32)
-
-faiss.omp_set_num_threads(1)
 
 _BLOCK_ROWS = 16_384
 _METRICS = {

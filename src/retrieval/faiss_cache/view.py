@@ -15,7 +15,7 @@ from retrieval.domain.search import View as ItemView
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
-from retrieval.faiss_cache.plans import Effort, choose_effort
+from retrieval.faiss_cache.plans import Effort, choose_effort, long_shortlist, probe_rows
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ class Admitted:
 def _are_in(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> bool:
     """Whether the predicate admits what the index returned: nothing leaves on the index's word alone."""
     return bitmap is None or bool(bitmap.holds(rows[rows >= 0]).all())
+
+
+def _is_far(segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap) -> NDArray[np.bool_]:
+    """For which queries, (n,), too few rows of the set are near to take the graph's word for the nearest `count`."""
+    probed = probe_rows(count, bitmap.count, bitmap.rows)
+    if not probed:
+        return np.zeros(len(queries), np.bool_)
+    near = segment.funnel.shortlist(queries, probed, probed)
+    far: NDArray[np.bool_] = (bitmap.holds(near) & (near >= 0)).sum(axis=1) < min(count, bitmap.count)
+    return far
 
 
 def _is_plain(options: SearchOptions) -> bool:
@@ -278,15 +288,30 @@ class View:
         self, segment: Segment, queries: NDArray[np.float32], count: int, admitted: Admitted, effort: Effort
     ) -> Found:
         bitmap = admitted.segment
-        if not effort.exact:
-            found = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
-            last = found[1][:, min(count, admitted.segment_count) - 1]
-            if min(last.tolist()) >= 0 and _are_in(bitmap, found[1]):
-                return found
+        if effort.exact:
+            return self._compare_all(segment, queries, count, bitmap, effort.shortlist)
+        similarities, rows = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
+        last = rows[:, min(count, admitted.segment_count) - 1]
+        if bitmap is None and min(last.tolist()) >= 0:
+            return similarities, rows
+        missed = last < 0
+        if bitmap is not None:
+            missed |= _is_far(segment, queries, count, bitmap)
+            if not _are_in(bitmap, rows):
+                missed[:] = True
+        if missed.any():
+            shortlist = long_shortlist(effort.shortlist)
+            similarities[missed], rows[missed] = self._compare_all(segment, queries[missed], count, bitmap, shortlist)
+        return similarities, rows
+
+    @staticmethod
+    def _compare_all(
+        segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap | None, shortlist: int
+    ) -> Found:
         if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
             found = segment.funnel.scan(queries, count, bitmap)
         else:
-            found = segment.funnel.exact(queries, count, effort.shortlist, bitmap.members)
+            found = segment.funnel.exact(queries, count, shortlist, bitmap.members)
         if not _are_in(bitmap, found[1]):
             raise RuntimeError("the index returned rows that it was told to leave out")
         return found
