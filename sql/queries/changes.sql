@@ -10,11 +10,17 @@ SELECT pg_notify('retrieval_changes', '') FROM logged
 SELECT identity::text FROM retrieval.service_state
 
 -- name: position
--- First statement of a look: it takes the snapshot that all others share.
-SELECT pg_current_snapshot() AS snapshot, log_begins FROM retrieval.service_state
+-- First statement of a look: it takes the snapshot that all others share. Expects change_log_by_transaction, backward.
+SELECT
+    pg_current_snapshot() AS snapshot,
+    coalesce(
+        (SELECT transaction_id FROM retrieval.change_log ORDER BY transaction_id DESC, position DESC LIMIT 1), '0'
+    ) AS latest,
+    log_begins
+FROM retrieval.service_state
 
 -- name: changes
--- What a snapshot with xmax $1 and the running transactions $2 did not see. Expects change_log_by_transaction, twice.
+-- What a look did not see that saw no row of transactions from $1 on, nor of $2, which were running. Expects change_log_by_transaction, twice.
 SELECT collection_id, item_ids, catalogue FROM retrieval.change_log WHERE transaction_id >= $1
 UNION ALL
 SELECT collection_id, item_ids, catalogue FROM retrieval.change_log WHERE transaction_id = ANY($2::xid8[])

@@ -43,12 +43,12 @@ class PostgresSnapshot:
         if not isinstance(since, SnapshotPosition):
             raise TypeError(f"{since!r} is a position in another store")
         # Later than now: the database was restored from a backup.
-        if since.xmax > self._position.xmax or since.xmin < self._log_begins:
+        if since.logged > self._position.logged or min(since.xmin, since.logged) < self._log_begins:
             return None
-        if since == self._position:
+        if since.logged == self._position.logged and not since.unfinished:
             return Changes({}, catalogue=False)
         async with translated():
-            rows = await self._connection.fetch(queries("changes")["changes"], since.xmax, list(since.running))
+            rows = await self._connection.fetch(queries("changes")["changes"], since.logged, list(since.unfinished))
         items: dict[int, set[str]] = {}
         for row in rows:
             if row["item_ids"]:
@@ -88,8 +88,9 @@ class PostgresChanges:
             self._database.following() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            (xmin, xmax, running), log_begins = await connection.fetchrow(queries("changes")["position"])
-            yield PostgresSnapshot(connection, SnapshotPosition(xmin, xmax, frozenset(running)), log_begins)
+            (xmin, xmax, running), latest, log_begins = await connection.fetchrow(queries("changes")["position"])
+            position = SnapshotPosition(xmin, xmax, frozenset(running), max(latest + 1, log_begins))
+            yield PostgresSnapshot(connection, position, log_begins)
 
     async def wait(self, timeout_s: float) -> None:
         """See `ChangeFeed`."""

@@ -15,12 +15,16 @@ _LIMIT = 2**64
 class SnapshotPosition:
     """Which transactions a look at the store saw; implements `Position`.
 
-    All below `xmin` had ended, none from `xmax` on had begun; of those between, `running` had not ended.
+    All below `xmin` had ended, none from `xmax` on had begun; of those between, `running` had not ended. The change log
+    had no row of a transaction from `logged` on. Only up to there the ids are sure to be taken for good: a server that
+    crashes forgets the ids of transactions that left nothing in its log, and gives them out again. So `str`, and what
+    changed since, go by `logged`; whether a token is reflected goes by `xmax`.
     """
 
     xmin: int
     xmax: int
     running: frozenset[int]
+    logged: int
 
     @classmethod
     def parse(cls, text: str) -> SnapshotPosition:
@@ -28,13 +32,18 @@ class SnapshotPosition:
         match = _FORM.fullmatch(text)
         if match is not None:
             xmin, xmax = int(match[1]), int(match[2])
-            made = cls(xmin, xmax, frozenset(int(part) for part in match[3].split(",") if part))
+            made = cls(xmin, xmax, frozenset(int(part) for part in match[3].split(",") if part), xmax)
             if xmin <= xmax < _LIMIT and all(xmin <= xid < xmax for xid in made.running) and str(made) == text:
                 return made
         raise ValueError(f"{text!r} is not a position in a change log")
 
     def __str__(self) -> str:
-        return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
+        return f"{min(self.xmin, self.logged)}:{self.logged}:{','.join(map(str, sorted(self.unfinished)))}"
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """Transactions below `logged` that had not ended."""
+        return frozenset(xid for xid in self.running if xid < self.logged)
 
     def reflects(self, token: str) -> bool:
         """See `Position`."""
