@@ -57,7 +57,9 @@ def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted
     plan = _reaching([p for p in reachable if p.selectivity == nearest], target)
     if plan.ef_search == 0 or exact_us <= EXACT_PREFERENCE * plan.microseconds * max(1.0, count / HITS):
         return Effort(0, _long(manifest, target, count))
-    return _scaled(plan, count)
+    # Where the filter admits all that is near, it is as hard to tell apart as without one.
+    effort, least = _scaled(plan, count), _scaled(_reaching(manifest.frontier, target), count)
+    return Effort(max(effort.ef_search, least.ef_search), max(effort.shortlist, least.shortlist))
 
 
 def probe_rows(count: int, admitted: int, rows: int) -> int:
