@@ -42,7 +42,7 @@ _CHOOSING_QUERIES = 250
 _PREFIXES = (64, 128, 256, 512, 1024)
 _PROMISING_SHORTLIST = 200
 _LONGEST_SHORTLIST = 512
-_WORTH_A_LONGER_PREFIX = 1.25
+_WORTH_A_LONGER_PREFIX = 1.1
 """A shorter prefix is taken unless it costs this many times what a longer one does: it takes less memory, and at full
 size less of the processor's cache, of which the sample shows nothing."""
 

@@ -65,7 +65,11 @@ def choose_effort(manifest: Manifest, params: SearchParams, count: int, admitted
     plan = _reaching(plans, target)
     if plan.ef_search == 0 or exact_us <= EXACT_PREFERENCE * plan.microseconds * max(1.0, count / HITS):
         return Effort(0, _long(manifest, target, count))
-    return _within_time(plans, plan, count, time_us)
+    # Where the filter admits all that is near, it is as hard to tell apart as without one.
+    effort, least = _within_time(plans, plan, count, time_us), _scaled(_reaching(manifest.frontier, target), count)
+    if effort.reduced:
+        return effort
+    return Effort(max(effort.ef_search, least.ef_search), max(effort.shortlist, least.shortlist))
 
 
 def probe_rows(count: int, admitted: int, rows: int) -> int:
