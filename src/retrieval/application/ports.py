@@ -240,17 +240,25 @@ class VectorIndex(Protocol):
 class InstantHits:
     """Hits of several queries as columns, those of one query after the other, each `limit` long and best first.
 
+    `names`: uint8, the item ids in UTF-8, one after the other; `name_lengths`: (queries x limit,) int64, bytes of each.
     `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about, as `SearchReport` does.
     """
 
     limit: int
-    item_ids: list[str]
+    names: NDArray[np.uint8]
+    name_lengths: NDArray[np.int64]
     scores: NDArray[np.float64]
     distances: NDArray[np.float64]
     embedding_version: int
     generation: int
     effort: int
     stages: tuple[Stage, ...]
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The item ids."""
+        text, ends = self.names.tobytes(), self.name_lengths.cumsum().tolist()
+        return [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class VectorCache(Protocol):

@@ -108,7 +108,7 @@ class CachedIndex:
         distances = found.distances.ravel()
         return InstantHits(
             options.limit,
-            view.item_ids(rows),
+            *view.encoded_item_ids(rows),
             scores_of(distances, view.collection.metric),
             distances,
             view.version.version,

@@ -26,8 +26,17 @@ class ItemIds(Protocol):
     def ids_at(self, rows: NDArray[np.integer[Any]]) -> list[str]:
         """The item id of each of `rows` (n,)."""
 
+    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The item ids of `rows` (n,) in UTF-8, one after the other, and (n,) how many bytes each has."""
+
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """(n,) every row of every one of the items, each once, in no particular order."""
+
+
+def encoded(item_ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Ids in UTF-8, one after the other, and (n,) how many bytes each has."""
+    names = [item_id.encode() for item_id in item_ids]
+    return np.frombuffer(b"".join(names), np.uint8), np.array([len(name) for name in names], np.int64)
 
 
 def hashes_of(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
@@ -63,6 +72,10 @@ class MappedItemIds:
     def ids_at(self, rows: NDArray[np.integer[Any]]) -> list[str]:
         """See `ItemIds`."""
         return self._ids.several(rows.tolist())
+
+    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """See `ItemIds`."""
+        return self._ids.encoded(rows)
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """See `ItemIds`."""
@@ -132,6 +145,10 @@ class ItemIdsSoFar:
         """See `ItemIds`."""
         ids = self._ids
         return [ids[row] for row in rows.tolist()]
+
+    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """See `ItemIds`."""
+        return encoded(self.ids_at(rows))
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """See `ItemIds`."""

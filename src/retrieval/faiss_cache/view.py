@@ -15,6 +15,7 @@ from retrieval.domain.search import View as ItemView
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
+from retrieval.faiss_cache.item_ids import encoded
 from retrieval.faiss_cache.plans import Effort, choose_effort, long_shortlist, probe_rows
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
@@ -259,6 +260,14 @@ class View:
     def item_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Item id of each of `rows` (n,)."""
         return self._gather(rows, lambda columns: columns.item_ids.ids_at)
+
+    def encoded_item_ids(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The item ids of `rows` (n,) in UTF-8, one after the other, and (n,) how many bytes each has."""
+        if self.segment is None:
+            return self.delta.columns.item_ids.encoded_at(rows)
+        if max(rows.tolist()) < self.segment_rows:
+            return self.segment.columns.item_ids.encoded_at(rows)
+        return encoded(self.item_ids(rows))
 
     def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Owner of each of `rows` (n,); empty where there is none."""
