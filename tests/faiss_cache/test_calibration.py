@@ -12,12 +12,13 @@ from retrieval.domain.model import Collection, EmbeddingVersion, Item, Metric
 from retrieval.domain.search import SearchParams
 from retrieval.domain.vectors import to_half_rows
 from retrieval.faiss_cache import build
+from retrieval.faiss_cache.answers import Admitted
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import SegmentBuild
 from retrieval.faiss_cache.delta import Delta
 from retrieval.faiss_cache.segment import Segment, open_segment
 from retrieval.faiss_cache.segment_files import SegmentFolder, verified_manifest
-from retrieval.faiss_cache.view import Admitted, View
+from retrieval.faiss_cache.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,14 @@ def test_recall_targets_hold(view: View, queries: NDArray[np.float32], target: f
 
 @pytest.mark.parametrize(
     ("share", "shape"),
-    [(0.5, "random"), (0.1, "random"), (0.01, "random"), (0.01, "one cluster")],
+    [
+        (0.5, "random"),
+        (0.1, "random"),
+        (0.01, "random"),
+        (0.5, "one cluster"),
+        (0.1, "one cluster"),
+        (0.01, "one cluster"),
+    ],
 )
 def test_filters_keep_recall(view: View, queries: NDArray[np.float32], share: float, shape: str) -> None:
     assert view.segment is not None

@@ -12,6 +12,7 @@ from retrieval.application.ports import RowBatch
 from retrieval.domain.model import Collection, EmbeddingVersion, Item
 from retrieval.domain.search import SearchParams
 from retrieval.domain.vectors import to_half_rows
+from retrieval.faiss_cache.answers import Admitted
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import SegmentBuild
 from retrieval.faiss_cache.delta import Delta
@@ -19,7 +20,7 @@ from retrieval.faiss_cache.manifest import Plan
 from retrieval.faiss_cache.plans import probe_rows
 from retrieval.faiss_cache.segment import open_segment
 from retrieval.faiss_cache.segment_files import SegmentFolder
-from retrieval.faiss_cache.view import Admitted, View
+from retrieval.faiss_cache.view import View
 
 if TYPE_CHECKING:
     from pathlib import Path

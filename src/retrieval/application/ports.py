@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -236,17 +236,27 @@ class VectorIndex(Protocol):
         ...
 
 
+class JoinedNames(NamedTuple):
+    """Many names in UTF-8: `text` uint8, one after the other; `lengths` (n,) int64, bytes of each."""
+
+    text: NDArray[np.uint8]
+    lengths: NDArray[np.int64]
+
+
+EncodedNames = list[bytes] | JoinedNames
+"""Names in UTF-8: a list where they are few, since arrays pay only for many."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstantHits:
     """Hits of several queries as columns, those of one query after the other, each `limit` long and best first.
 
-    `names`: uint8, the item ids in UTF-8, one after the other; `name_lengths`: (queries x limit,) int64, bytes of each.
-    `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about, as `SearchReport` does.
+    `names`: the item ids. `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about,
+    as `SearchReport` does.
     """
 
     limit: int
-    names: NDArray[np.uint8]
-    name_lengths: NDArray[np.int64]
+    names: EncodedNames
     scores: NDArray[np.float64]
     distances: NDArray[np.float64]
     embedding_version: int
@@ -257,8 +267,14 @@ class InstantHits:
     @property
     def item_ids(self) -> list[str]:
         """The item ids."""
-        text, ends = self.names.tobytes(), self.name_lengths.cumsum().tolist()
-        return [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        return [name.decode() for name in self.split_names()]
+
+    def split_names(self) -> list[bytes]:
+        """The item ids in UTF-8."""
+        if isinstance(self.names, list):
+            return self.names
+        text, ends = self.names.text.tobytes(), self.names.lengths.cumsum().tolist()
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class VectorCache(Protocol):

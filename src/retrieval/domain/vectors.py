@@ -6,6 +6,7 @@ so that Postgres (`halfvec`), the reference and a cache agree on scores to the p
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +60,9 @@ def to_half_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.flo
     """
     if metric is Metric.COSINE:
         with np.errstate(over="ignore", invalid="ignore"):
+            if len(vectors) == 1:  # as single searches come: half the steps of the general case
+                square = float(np.dot(vectors[0], vectors[0]))
+                return (vectors / math.sqrt(square)).astype(np.float16) if 1e-30 < square < 1e30 else None
             squares = np.vecdot(vectors, vectors)
         # NaN fails every comparison, and these two pass it on.
         if not 1e-30 < squares.min(initial=1.0) <= squares.max(initial=1.0) < 1e30:

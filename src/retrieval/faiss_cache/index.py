@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from retrieval.application.ports import CacheReport, VectorIndex
     from retrieval.domain.model import EmbeddingVersion, Viewer
     from retrieval.domain.search import IndexQuery, SearchOptions
+    from retrieval.faiss_cache.answers import Rows
     from retrieval.faiss_cache.cache import FaissCache
-    from retrieval.faiss_cache.view import Rows
     from retrieval.faiss_cache.view import View as CacheView
 
 TOKEN_SHARE = 0.5
@@ -108,7 +108,7 @@ class CachedIndex:
         distances = found.distances.ravel()
         return InstantHits(
             options.limit,
-            *view.encoded_item_ids(rows),
+            view.encoded_item_ids(rows),
             scores_of(distances, view.collection.metric),
             distances,
             view.version.version,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from retrieval.application.ports import EncodedNames
+
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _AT_ONCE = 16_384
@@ -26,17 +28,11 @@ class ItemIds(Protocol):
     def ids_at(self, rows: NDArray[np.integer[Any]]) -> list[str]:
         """The item id of each of `rows` (n,)."""
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The item ids of `rows` (n,) in UTF-8, one after the other, and (n,) how many bytes each has."""
+    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
+        """The item ids of `rows` (n,) in UTF-8."""
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """(n,) every row of every one of the items, each once, in no particular order."""
-
-
-def encoded(item_ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Ids in UTF-8, one after the other, and (n,) how many bytes each has."""
-    names = [item_id.encode() for item_id in item_ids]
-    return np.frombuffer(b"".join(names), np.uint8), np.array([len(name) for name in names], np.int64)
 
 
 def hashes_of(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
@@ -73,7 +69,7 @@ class MappedItemIds:
         """See `ItemIds`."""
         return self._ids.several(rows.tolist())
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
         """See `ItemIds`."""
         return self._ids.encoded(rows)
 
@@ -146,9 +142,9 @@ class ItemIdsSoFar:
         ids = self._ids
         return [ids[row] for row in rows.tolist()]
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
         """See `ItemIds`."""
-        return encoded(self.ids_at(rows))
+        return [item_id.encode() for item_id in self.ids_at(rows)]
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """See `ItemIds`."""

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from retrieval.application.ports import JoinedNames
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from retrieval.application.ports import EncodedNames
 
 
 FEW = 32
@@ -49,15 +53,14 @@ class StringTable:
         blob, offsets = self._blob, self._offsets
         return [str(blob[offsets[n] : offsets[n + 1]], "utf-8") for n in numbers]
 
-    def encoded(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The bytes of several numbers' strings, one after the other, and (n,) how many each has."""
+    def encoded(self, numbers: NDArray[np.int64]) -> EncodedNames:
+        """The strings of several numbers in UTF-8."""
         if len(numbers) <= FEW:
             blob, offsets = self._blob, self._offsets
-            parts = [bytes(blob[offsets[n] : offsets[n + 1]]) for n in numbers.tolist()]
-            return np.frombuffer(b"".join(parts), np.uint8), np.array([len(p) for p in parts], np.int64)
+            return [bytes(blob[offsets[n] : offsets[n + 1]]) for n in numbers.tolist()]
         starts = self._arrays["offsets"][numbers].astype(np.int64)
         lengths = self._arrays["offsets"][numbers + 1] - starts
-        return self._arrays["blob"][ranges(starts, lengths)], lengths
+        return JoinedNames(self._arrays["blob"][ranges(starts, lengths)], lengths)
 
     def find(self, value: str) -> int:
         """See `Strings`. The table must be sorted by code point, which is the order of the bytes as well."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import ceil, inf
+from math import inf
+from operator import lt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,11 +13,10 @@ from retrieval.domain.filters import check_filter
 from retrieval.domain.model import ANONYMOUS, Metric, Viewer
 from retrieval.domain.search import Diversity, IndexScope, Predicate, SearchParams, Source, Stage
 from retrieval.domain.search import View as ItemView
+from retrieval.faiss_cache.answers import Admitted, Rows
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
-from retrieval.faiss_cache.funnel import FULLY_COMPARED_ROWS
-from retrieval.faiss_cache.item_ids import encoded
-from retrieval.faiss_cache.plans import Effort, choose_effort, long_shortlist, probe_rows
+from retrieval.faiss_cache.plans import Effort, choose_effort
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import Position
+    from retrieval.application.ports import EncodedNames, Position
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import SearchOptions
     from retrieval.faiss_cache.columns import Columns
     from retrieval.faiss_cache.delta import DeltaView
-    from retrieval.faiss_cache.quantized import Found
     from retrieval.faiss_cache.segment import Segment
 
 T = TypeVar("T")
 
-MIN_PROPOSED = 32
 WIDELY_PROPOSED = 200
 """Rows that are proposed at least on one dimension for a stage on another."""
 KEPT_ADMISSIONS = 64
@@ -42,58 +40,14 @@ AMPLE_TIME_US = 100_000.0
 """With so much time left nothing has to be cheaper than it is."""
 LONG_SCAN_ROWS = 20_000
 """Comparing more rows than this takes milliseconds."""
-_SCANNED_SHARE = 0.3
-"""Where more of the rows are admitted, walking over all of them is cheaper than gathering those."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Answers to n queries: `rows` (n, count) int64, -1 for want of more, and `distances` (n, count) float64, nearest
-    first. Rows of the delta follow those of the segment. `admitted`: rows the predicate admits. `effort`: ef of the
-    graph, 0 where none was used. `stages`: those that ran. `reduced`: time was too short for the recall asked for.
-    """
-
-    rows: NDArray[np.int64]
-    distances: NDArray[np.float64]
-    admitted: int
-    effort: int
-    stages: tuple[Stage, ...]
-    reduced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What a predicate admits. `segment` None: all its rows. `selective`: more than the viewer restricts the rows.
-
-    `efforts`: what was chosen for them by params and number of hits, with the stages that makes.
-    """
-
-    segment: Bitmap | None
-    segment_count: int
-    delta: Bitmap
-    delta_count: int
-    selective: bool
-    efforts: dict[tuple[SearchParams, int], tuple[Effort, tuple[Stage, ...]]] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """Rows in all."""
-        return self.segment_count + self.delta_count
-
-
-def _are_in(bitmap: Bitmap | None, rows: NDArray[np.int64]) -> bool:
-    """Whether the predicate admits what the index returned: nothing leaves on the index's word alone."""
-    return bitmap is None or bool(bitmap.holds(rows[rows >= 0]).all())
-
-
-def _is_far(segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap) -> NDArray[np.bool_]:
-    """For which queries, (n,), too few rows of the set are near to take the graph's word for the nearest `count`."""
-    probed = probe_rows(count, bitmap.count, bitmap.rows)
-    if not probed:
-        return np.zeros(len(queries), np.bool_)
-    near = segment.funnel.shortlist(queries, probed, probed)
-    far: NDArray[np.bool_] = (bitmap.holds(near) & (near >= 0)).sum(axis=1) < min(count, bitmap.count)
-    return far
+def _ascends(distances: NDArray[np.float64]) -> bool:
+    """Whether each of the rows, (n, count), ascends without ties."""
+    if len(distances) == 1:
+        single = distances[0].tolist()
+        return all(map(lt, single, single[1:]))
+    return bool(np.logical_and.reduce(distances[:, 1:] > distances[:, :-1], axis=None))
 
 
 def _is_plain(options: SearchOptions) -> bool:
@@ -220,7 +174,7 @@ class View:
         queries = padded(queries)
         norms = np.sqrt(np.vecdot(queries, queries))[:, np.newaxis]
         if self.segment is not None and admitted.segment_count:
-            found = self._search_segment(self.segment, queries, count, admitted, effort)
+            found = self.segment.search(queries, count, admitted.segment, effort)
             parts.append(self._distances(*found, self.segment.norms, norms, 0))
         if admitted.delta_count:
             found = self.delta.delta.search(
@@ -261,13 +215,13 @@ class View:
         """Item id of each of `rows` (n,)."""
         return self._gather(rows, lambda columns: columns.item_ids.ids_at)
 
-    def encoded_item_ids(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The item ids of `rows` (n,) in UTF-8, one after the other, and (n,) how many bytes each has."""
+    def encoded_item_ids(self, rows: NDArray[np.int64]) -> EncodedNames:
+        """The item ids of `rows` (n,) in UTF-8."""
         if self.segment is None:
             return self.delta.columns.item_ids.encoded_at(rows)
         if max(rows.tolist()) < self.segment_rows:
             return self.segment.columns.item_ids.encoded_at(rows)
-        return encoded(self.item_ids(rows))
+        return [item_id.encode() for item_id in self.item_ids(rows)]
 
     def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Owner of each of `rows` (n,); empty where there is none."""
@@ -293,38 +247,6 @@ class View:
             held = held[admitted.segment.holds(held)]
         return np.concatenate([held, rows])
 
-    def _search_segment(
-        self, segment: Segment, queries: NDArray[np.float32], count: int, admitted: Admitted, effort: Effort
-    ) -> Found:
-        bitmap = admitted.segment
-        if effort.exact:
-            return self._compare_all(segment, queries, count, bitmap, effort.shortlist)
-        similarities, rows = segment.funnel.search(queries, count, effort.ef_search, effort.shortlist, bitmap)
-        last = rows[:, min(count, admitted.segment_count) - 1]
-        if bitmap is None and min(last.tolist()) >= 0:
-            return similarities, rows
-        missed = last < 0
-        if bitmap is not None:
-            missed |= _is_far(segment, queries, count, bitmap)
-            if not _are_in(bitmap, rows):
-                missed[:] = True
-        if missed.any():
-            shortlist = long_shortlist(effort.shortlist)
-            similarities[missed], rows[missed] = self._compare_all(segment, queries[missed], count, bitmap, shortlist)
-        return similarities, rows
-
-    @staticmethod
-    def _compare_all(
-        segment: Segment, queries: NDArray[np.float32], count: int, bitmap: Bitmap | None, shortlist: int
-    ) -> Found:
-        if bitmap is None or bitmap.count > _SCANNED_SHARE * bitmap.rows:
-            found = segment.funnel.scan(queries, count, bitmap)
-        else:
-            found = segment.funnel.exact(queries, count, shortlist, bitmap.members)
-        if not _are_in(bitmap, found[1]):
-            raise RuntimeError("the index returned rows that it was told to leave out")
-        return found
-
     def _effort(
         self, count: int, admitted: Admitted, params: SearchParams, time_us: float
     ) -> tuple[Effort, tuple[Stage, ...]]:
@@ -349,26 +271,11 @@ class View:
         query = padded(query)
         parts = [np.zeros(0, np.int64)]
         if self.segment is not None and admitted.segment_count:
-            parts.append(self._coarse_rows(self.segment, query, wide, admitted, params))
+            parts.append(self.segment.propose(query, wide, admitted.segment, params.ef_search or 0))
         if admitted.delta_count:
             found = self.delta.delta.search(query, wide, admitted.delta, selective=admitted.selective)[1][0]
             parts.append(found[found >= 0] + self.segment_rows)
         return np.concatenate(parts)
-
-    @staticmethod
-    def _coarse_rows(
-        segment: Segment, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
-    ) -> NDArray[np.int64]:
-        bitmap, funnel = admitted.segment, segment.funnel
-        if bitmap is not None and bitmap.count <= max(wide, FULLY_COMPARED_ROWS):
-            return bitmap.members
-        share = admitted.segment_count / funnel.rows
-        ef_search = ceil(max(wide, params.ef_search or 0, MIN_PROPOSED) / share)
-        found = funnel.shortlist(query, min(wide, funnel.rows), ef_search, bitmap)
-        rows: NDArray[np.int64] = found[0][found[0] >= 0]
-        if len(rows) < min(wide, admitted.segment_count) or not _are_in(bitmap, rows):
-            rows = funnel.scan(query, min(wide, funnel.rows), bitmap)[1][0]
-        return rows[rows >= 0]
 
     def _distances(
         self,
@@ -379,15 +286,14 @@ class View:
         first: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the view and distances as the domain defines them, infinite where there is no row."""
-        distances = similarities.astype(np.float64)
-        if self.collection.metric is Metric.L2:
-            np.sqrt(np.maximum(distances, 0.0, out=distances), out=distances)
-        elif self.collection.metric is Metric.INNER_PRODUCT:
-            np.negative(distances, out=distances)
-        else:
-            distances /= norms[rows] * query_norms
+        if self.collection.metric is Metric.COSINE:
+            distances = np.divide(similarities, norms[rows] * query_norms, dtype=np.float64)
             np.subtract(1.0, distances, out=distances)
             np.maximum(distances, 0.0, out=distances)
+        elif self.collection.metric is Metric.L2:
+            distances = np.sqrt(np.maximum(similarities, 0.0), dtype=np.float64)
+        else:
+            distances = -similarities.astype(np.float64)
         if min(rows[:, -1].tolist()) < 0:  # what is missing stands at the end
             missing = rows < 0
             distances[missing] = np.inf
@@ -407,7 +313,7 @@ class View:
         if len(parts) > 1:
             rows = np.concatenate([r for r, _ in parts], axis=1)
             distances = np.concatenate([d for _, d in parts], axis=1)
-        elif rows.shape[1] == count and np.logical_and.reduce(distances[:, 1:] > distances[:, :-1], axis=None):
+        elif rows.shape[1] == count and _ascends(distances):
             return rows, distances
         # Also one part may be out of order: dividing by the norms swaps neighbours.
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
