@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks import datasets
 from benchmarks.truth import brute_force, recall
-from retrieval.application.ports import RowBatch
+from retrieval.application.cache_ports import RowBatch
 from retrieval.domain.model import Collection, EmbeddingVersion, Item
 from retrieval.domain.search import SearchParams
 from retrieval.domain.vectors import to_half_rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from retrieval.application.ports import CacheState
+from retrieval.application.cache_ports import CacheState
 from retrieval.faiss_cache import build, keeper
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.index import CachedIndex
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from retrieval.application.ports import CacheReport, Stores
+    from retrieval.application.cache_ports import CacheReport
+    from retrieval.application.ports import Stores
     from retrieval.faiss_cache.cache import FaissCache
     from retrieval.faiss_cache.manifest import Manifest
     from retrieval.postgres.adapter import PostgresAdapter

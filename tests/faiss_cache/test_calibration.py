@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from retrieval.application.ports import RowBatch
+from retrieval.application.cache_ports import RowBatch
 from retrieval.domain.model import Collection, EmbeddingVersion, Item, Metric
 from retrieval.domain.search import SearchParams
 from retrieval.domain.vectors import to_half_rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from retrieval.application.ports import RowBatch
+from retrieval.application.cache_ports import RowBatch
 from retrieval.domain.model import Collection, EmbeddingVersion, Item
 from retrieval.domain.search import SearchParams
 from retrieval.domain.vectors import to_half_rows

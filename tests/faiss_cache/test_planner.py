@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from retrieval.application.cache_ports import CacheState
 from retrieval.application.deadline import set_remaining_s
-from retrieval.application.ports import CacheState
 from retrieval.bootstrap import serving
 from retrieval.client import RetrievalClient, error_reason
 from retrieval.config import Settings

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.application.cache_ports import VectorCache
     from retrieval.domain.model import (
         AttributeType,
         Collection,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         PopularThresholds,
         Viewer,
     )
-    from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate, SearchOptions, Stage
+    from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,107 +236,6 @@ class VectorIndex(Protocol):
         ...
 
 
-class JoinedNames(NamedTuple):
-    """Many names in UTF-8: `text` uint8, one after the other; `lengths` (n,) int64, bytes of each."""
-
-    text: NDArray[np.uint8]
-    lengths: NDArray[np.int64]
-
-
-EncodedNames = list[bytes] | JoinedNames
-"""Names in UTF-8: a list where they are few, since arrays pay only for many."""
-
-
-@dataclass(frozen=True, slots=True)
-class InstantHits:
-    """Hits of several queries as columns, those of one query after the other, each `limit` long and best first.
-
-    `names`: the item ids. `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about,
-    as `SearchReport` does.
-    """
-
-    limit: int
-    names: EncodedNames
-    scores: NDArray[np.float64]
-    distances: NDArray[np.float64]
-    embedding_version: int
-    generation: int
-    effort: int
-    stages: tuple[Stage, ...]
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The item ids."""
-        return [name.decode() for name in self.split_names()]
-
-    def split_names(self) -> list[bytes]:
-        """The item ids in UTF-8."""
-        if isinstance(self.names, list):
-            return self.names
-        text, ends = self.names.text.tobytes(), self.names.lengths.cumsum().tolist()
-        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-class VectorCache(Protocol):
-    """What a cache in front of the vector index offers on top of it."""
-
-    def search_now(self, collection: str, vectors: NDArray[np.float32], options: SearchOptions) -> InstantHits | None:
-        """Nearest items to each of `vectors`, (n, dim) float32 as callers send them, from memory and without waiting.
-
-        None where that cannot be: the usual way then finds the answer, or says what is wrong. Safe in any thread.
-        """
-        ...
-
-    def report(self, version: EmbeddingVersion) -> CacheReport:
-        """What the cache holds of the version."""
-        ...
-
-    def prewarm(self, version: EmbeddingVersion) -> None:
-        """Bring the version into memory, and what has changed into its segment, as soon as possible."""
-        ...
-
-
-class CacheState(Enum):
-    """How much of a version the cache answers."""
-
-    ABSENT = "absent"
-    BUILDING = "building"
-    COARSE = "coarse"
-    RESIDENT = "resident"
-
-
-@dataclass(frozen=True, slots=True)
-class CalibratedPlan:
-    """The cheapest search for a recall target, with the recall and microseconds it was calibrated at."""
-
-    target_recall: float
-    dimension: int
-    ef_search: int
-    shortlist: int
-    recall: float
-    microseconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class CacheReport:
-    """A version in the cache. `delta_rows` changed since the segment of `generation` was built, `dead_rows` left it.
-
-    `staleness_s`: what the cache reflects was all there was, so long ago.
-    """
-
-    state: CacheState
-    generation: int = 0
-    rows: int = 0
-    delta_rows: int = 0
-    dead_rows: int = 0
-    size_bytes: int = 0
-    build_ms: int = 0
-    built_at: int = 0
-    staleness_s: float = 0.0
-    max_staleness_s: float = 0.0
-    plans: tuple[CalibratedPlan, ...] = ()
-
-
 class EventStore(Protocol):
     """What users did."""
 
@@ -370,83 +269,6 @@ class IndexBuilder(Protocol):
 
     async def wait_idle(self) -> None:
         """Return when no build is queued or running."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RowBatch:
-    """Rows (item, chunk) of an embedding version, as a cache takes them in.
-
-    `items`: one a row, without chunks, text and payload; rows of one item share it. `chunk_indexes`: one a row.
-    `vectors`: (n, dim) float16, C-contiguous, in stored form.
-    """
-
-    items: list[Item]
-    chunk_indexes: list[int]
-    vectors: NDArray[np.float16]
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What changed between two positions. `items`: ids of written or deleted items by collection id.
-
-    `catalogue`: whether a collection or an embedding version was created, changed or deleted.
-    """
-
-    items: dict[int, set[str]]
-    catalogue: bool
-
-
-class Position(Protocol):
-    """The set of writes that a look at the store reflects; `str` of it can be stored and read back."""
-
-    def reflects(self, token: str) -> bool:
-        """Whether the write of that token is in. Raises: InvalidArgumentError (BAD_CONSISTENCY_TOKEN)."""
-        ...
-
-
-class StoreSnapshot(Protocol):
-    """One consistent look at the store: everything read through it is as of `position`."""
-
-    @property
-    def position(self) -> Position:
-        """What the look reflects."""
-        ...
-
-    async def changes(self, since: Position) -> Changes | None:
-        """What `since` does not reflect and this look does; None where the log cannot tell any more."""
-        ...
-
-    def rows(
-        self, collection: Collection, version: EmbeddingVersion, item_ids: Sequence[str] | None = None
-    ) -> AsyncIterator[RowBatch]:
-        """All rows of the version, or those of `item_ids`, by (item id, chunk index), in batches.
-
-        Raises: NotFoundError (COLLECTION_NOT_FOUND) where the version was dropped meanwhile; the look is over then.
-        """
-        ...
-
-
-class ChangeFeed(Protocol):
-    """What a cache that follows the store needs of it."""
-
-    async def identity(self) -> str:
-        """Names the database: positions of one mean nothing to another. Letters, digits and hyphens."""
-        ...
-
-    def position(self, text: str) -> Position:
-        """The position of which `text` is the `str`. Raises: ValueError."""
-        ...
-
-    def snapshot(self) -> AbstractAsyncContextManager[StoreSnapshot]:
-        """A look at the store as it is now."""
-        ...
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return when something may have changed, at the latest after `timeout_s`.
-
-        Wake-ups may be lost and may come for nothing: what changed is what `StoreSnapshot.changes` says.
-        """
         ...
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import RowBatch
+    from retrieval.application.cache_ports import RowBatch
     from retrieval.domain.model import Collection, EmbeddingVersion, Item
     from retrieval.faiss_cache.segment_files import SegmentFolder
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from retrieval.application.ports import ChangeFeed
+    from retrieval.application.cache_ports import ChangeFeed
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.faiss_cache.manifest import Manifest
 

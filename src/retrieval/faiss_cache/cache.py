@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from retrieval.application.ports import CacheReport, CacheState, CalibratedPlan
+from retrieval.application.cache_ports import CacheReport, CacheState, CalibratedPlan
 from retrieval.domain.errors import RetrievalError
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.follower import Follower
@@ -17,7 +17,8 @@ from retrieval.faiss_cache.resident import Resident
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from retrieval.application.ports import ChangeFeed, CollectionStore
+    from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.ports import CollectionStore
     from retrieval.domain.model import EmbeddingVersion
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.keeper import Build

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import RowBatch
+    from retrieval.application.cache_ports import RowBatch
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import IndexScope, Predicate
     from retrieval.faiss_cache.columns import Columns

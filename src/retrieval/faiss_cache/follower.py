@@ -13,7 +13,7 @@ from retrieval.faiss_cache.manifest import SegmentError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from retrieval.application.ports import ChangeFeed, Position
+    from retrieval.application.cache_ports import ChangeFeed, Position
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.resident import Resident
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.cache_ports import InstantHits
 from retrieval.application.deadline import remaining_s
-from retrieval.application.ports import InstantHits
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.search import IndexAnswer, Source
 from retrieval.domain.vectors import scores_of, to_half_rows
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import CacheReport, VectorIndex
+    from retrieval.application.cache_ports import CacheReport
+    from retrieval.application.ports import VectorIndex
     from retrieval.domain.model import EmbeddingVersion, Viewer
     from retrieval.domain.search import IndexQuery, SearchOptions
     from retrieval.faiss_cache.answers import Rows

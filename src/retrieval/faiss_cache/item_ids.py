@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import EncodedNames
+    from retrieval.application.cache_ports import EncodedNames
 
 
 _MULTIPLIER = 0x9E3779B97F4A7C15

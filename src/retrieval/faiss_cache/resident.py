@@ -16,7 +16,7 @@ from retrieval.faiss_cache.view import View
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
-    from retrieval.application.ports import ChangeFeed, Position, RowBatch, StoreSnapshot
+    from retrieval.application.cache_ports import ChangeFeed, Position, RowBatch, StoreSnapshot
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.segment import Segment

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from retrieval.application.ports import JoinedNames
+from retrieval.application.cache_ports import JoinedNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import EncodedNames
+    from retrieval.application.cache_ports import EncodedNames
 
 
 FEW = 32

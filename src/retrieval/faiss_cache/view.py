@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.ports import EncodedNames, Position
+    from retrieval.application.cache_ports import EncodedNames, Position
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import SearchOptions
     from retrieval.faiss_cache.columns import Columns

@@ -18,7 +18,7 @@ from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
 
 if TYPE_CHECKING:
-    from retrieval.application.ports import ChangeFeed
+    from retrieval.application.cache_ports import ChangeFeed
     from retrieval.config import Settings
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from retrieval.application.ports import Changes
+from retrieval.application.cache_ports import Changes
 from retrieval.postgres.database import translated
 from retrieval.postgres.positions import SnapshotPosition
 from retrieval.postgres.row_batches import row_batches
@@ -20,7 +20,7 @@ from retrieval.postgres.wakeups import Wakeups
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from retrieval.application.ports import Position, RowBatch
+    from retrieval.application.cache_ports import Position, RowBatch
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.postgres.database import Database
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.application.ports import RowBatch
+from retrieval.application.cache_ports import RowBatch
 from retrieval.postgres.database import translated
 from retrieval.postgres.item_rows import read_bare_item
 from retrieval.postgres.names import partition

@@ -14,7 +14,7 @@ import numpy as np
 from retrieval.v1 import common_pb2 as common_pb
 
 if TYPE_CHECKING:
-    from retrieval.application.ports import InstantHits
+    from retrieval.application.cache_ports import InstantHits
 
 _HITS = 0x0A  # field 1, length-delimited, of every search reply
 _INFO = b"\x12"

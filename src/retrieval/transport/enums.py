@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from retrieval.application.ports import CacheState, IndexKind, IndexState
+from retrieval.application.cache_ports import CacheState
+from retrieval.application.ports import IndexKind, IndexState
 from retrieval.application.similar_items import SeedStrategy
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import AttributeType, ItemStatus, Metric, VersionState, Visibility, VisibilityMode

@@ -24,7 +24,7 @@ from retrieval.v1 import retrieval_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retrieval.application.ports import InstantHits, VectorCache
+    from retrieval.application.cache_ports import InstantHits, VectorCache
     from retrieval.domain.search import SearchOptions, Stage
     from retrieval.transport.hot import HotCall, HotMethods
 

@@ -11,7 +11,7 @@ from retrieval.transport.write_items import write_time
 from retrieval.v1 import collection_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from retrieval.application.ports import CacheReport, CalibratedPlan
+    from retrieval.application.cache_ports import CacheReport, CalibratedPlan
     from retrieval.application.recall import MeasuredRecall
 
 

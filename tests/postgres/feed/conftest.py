@@ -16,7 +16,8 @@ from tests.postgres.feed.follower import Follower
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from retrieval.application.ports import ChangeFeed, Stores
+    from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
 

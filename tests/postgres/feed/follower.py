@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.application.ports import Changes
+from retrieval.application.cache_ports import Changes
 from retrieval.domain.model import Chunk, Item
 from retrieval.postgres.sql_files import queries
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from retrieval.application.ports import ChangeFeed, Position, RowBatch, Stores, StoreSnapshot
+    from retrieval.application.cache_ports import ChangeFeed, Position, RowBatch, StoreSnapshot
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
 SOON_S = 10.0

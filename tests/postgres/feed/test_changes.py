@@ -10,14 +10,15 @@ import asyncpg
 import numpy as np
 import pytest
 
-from retrieval.application.ports import Changes
+from retrieval.application.cache_ports import Changes
 from retrieval.domain.errors import NotFoundError, RetrievalError
 from retrieval.domain.model import AttributeType, Chunk, EmbeddingVersion, Item, PopularThresholds
 from tests.catalogue import make
 from tests.postgres.feed.follower import NOTHING, Follower, batches, item, log, upsert
 
 if TYPE_CHECKING:
-    from retrieval.application.ports import ChangeFeed, Stores
+    from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
     from retrieval.postgres.adapter import PostgresAdapter
 

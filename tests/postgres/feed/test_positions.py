@@ -19,7 +19,8 @@ from retrieval.postgres.tokens import make_token
 from tests.postgres.feed.follower import NOTHING, Follower, upsert
 
 if TYPE_CHECKING:
-    from retrieval.application.ports import ChangeFeed, Stores
+    from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
 

@@ -19,7 +19,8 @@ from tests.postgres.feed.follower import NOTHING, Follower, batches, soon, until
 if TYPE_CHECKING:
     import asyncpg
 
-    from retrieval.application.ports import ChangeFeed, RowBatch, Stores
+    from retrieval.application.cache_ports import ChangeFeed, RowBatch
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
 EVERYTHING = Viewer(unrestricted=True)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from retrieval.application.ports import ChangeFeed, Stores
+    from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
 
