@@ -126,10 +126,13 @@ class Agreement:
         else:
             wanted = {h.item_id for h in expected.hits}
             self.recalls.append(len(wanted.intersection(ids)) / len(wanted) if wanted else float(not ids))
-            truth = {h.item_id: h.distance for h in expected.hits}
+            truth = {h.item_id: h for h in expected.hits}
             for hit in got.hits:
-                if hit.item_id in truth:
-                    assert hit.distance == pytest.approx(truth[hit.item_id], abs=2e-3)
+                best = truth.get(hit.item_id)
+                if best is not None and hit.chunk_index == best.chunk_index:
+                    assert hit.distance == pytest.approx(best.distance, abs=2e-3)
+                elif best is not None:  # the index missed the best chunk, and found a farther one of the same item
+                    assert hit.distance >= best.distance - 2e-3
         return got
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -111,7 +112,9 @@ def workers(server: ServerProcess) -> dict[str, int]:
 async def kill_a_worker(server: ServerProcess, chooser: random.Random) -> None:
     """The newest of one of the two; another takes its place."""
     before = workers(server)
-    os.kill(before[chooser.choice("12")], signal.SIGKILL)
+    # It may be gone by itself: one that starts while Postgres is down ends, and another is tried.
+    with suppress(ProcessLookupError):
+        os.kill(before[chooser.choice("12")], signal.SIGKILL)
     async with asyncio.timeout(PATIENCE_S):
         while workers(server) == before:
             await asyncio.sleep(0.02)
