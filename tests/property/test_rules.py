@@ -19,7 +19,7 @@ from retrieval.domain.model import EmbeddingVersion, Event, Metric
 from retrieval.domain.planning import MAX_EF_SEARCH, choose
 from retrieval.domain.ranking import best_chunks, best_score
 from retrieval.domain.search import IndexScope, SearchParams, Source, Stage
-from retrieval.domain.vectors import HALF_MAX, combine, distances, score_of, to_half
+from retrieval.domain.vectors import HALF_MAX, combine, distances, scores_of, to_half
 from tests.property.strategies import EVENTS
 
 VERSION = EmbeddingVersion(1, 1, "m", 64, (8, 16, 32))
@@ -232,7 +232,7 @@ def test_stored_vectors_are_finite(vector: np.ndarray, metric: Metric) -> None:
 def test_nearer_scores_higher(vectors: np.ndarray, metric: Metric, prefix: int) -> None:
     found = distances(vectors[0], vectors, metric, prefix)
     assert np.isfinite(found).all()
-    scores = [score_of(d, metric) for d in sorted(found.tolist())]
+    scores = scores_of(np.sort(found), metric).tolist()
     assert scores == sorted(scores, reverse=True)
 
 

@@ -13,7 +13,7 @@ from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.ranking import best_score
 from retrieval.domain.search import IndexAnswer, IndexQuery, SearchOptions, SearchResult, Stage
-from retrieval.domain.vectors import combine, distances, score_of
+from retrieval.domain.vectors import combine, distances, scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,8 +135,7 @@ def _means(chunks_by_item: list[NDArray[np.float16]]) -> NDArray[np.float16]:
 
 def _scores(queries: NDArray[np.float16], rows: NDArray[np.float16], metric: Metric) -> NDArray[np.float64]:
     """(n rows, n queries) scores."""
-    columns = [[score_of(d, metric) for d in distances(q, rows, metric).tolist()] for q in queries]
-    return np.array(columns, dtype=np.float64).T
+    return np.stack([scores_of(distances(q, rows, metric), metric) for q in queries], axis=1)
 
 
 def _union(answers: Sequence[IndexAnswer]) -> IndexAnswer:

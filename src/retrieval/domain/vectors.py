@@ -90,17 +90,8 @@ def distances(
     return np.asarray(1.0 - np.clip(cosine, -1.0, 1.0))
 
 
-def score_of(distance: float, metric: Metric) -> float:
-    """Score of a distance: higher is better. See `Metric` in the contract for the three formulas."""
-    if metric is Metric.COSINE:
-        return 1.0 - distance
-    if metric is Metric.INNER_PRODUCT:
-        return -distance
-    return 1.0 / (1.0 + distance)
-
-
 def scores_of(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """`score_of` each distance."""
+    """Scores of distances, (n,) float64: higher is better. See `Metric` in the contract for the three formulas."""
     if metric is Metric.COSINE:
         return 1.0 - distances
     if metric is Metric.INNER_PRODUCT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS, VECTORS
+from retrieval.faiss_cache.build import COARSE, COLUMNS, NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +54,3 @@ def coarse_bytes(manifest: Manifest) -> int:
 def _share_of_ids(manifest: Manifest) -> int:
     """The ids stand in the file of the columns; only they are touched for a coarse search. At least 24 bytes each."""
     return min(manifest.size_of(COLUMNS), 24 * manifest.rows)
-
-
-def vectors_bytes(manifest: Manifest) -> int:
-    """Bytes of all components beside the coarse index."""
-    return manifest.size_of(VECTORS)

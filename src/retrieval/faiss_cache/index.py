@@ -34,6 +34,8 @@ TIME_SHARE = 0.5
 """Part of the remaining time that a search may take by its calibration: what is left is for the way back."""
 TOKEN_WAIT_S = 1.0
 """At most so long: Postgres answers in a few milliseconds."""
+NAMED_WAIT_S = 3600.0
+"""At most so long where FAISS was asked for by name and the call has no deadline: timers take no infinity."""
 _OVERSAMPLED = 4
 
 
@@ -128,24 +130,25 @@ class CachedIndex:
 
     async def _view(self, query: IndexQuery) -> CacheView | None:
         """The view that may answer: held, fresh, and reflecting the query's token."""
-        cache = self._cache
-        name = query.collection.name
-        view = cache.view(name, query.version.version)
-        if view is None or view.version.version_id != query.version.version_id:
-            return None
+        view = self._held(query)
         token = query.min_consistency_token
-        if not cache.reflects(token):
-            named = query.params.source is Source.FAISS
-            share = 1.0 if named else TOKEN_SHARE
-            if not await cache.wait_for(token, min(remaining_s() * share, 3600.0 if named else TOKEN_WAIT_S)):
-                if named:
-                    raise UnavailableError(
-                        "the FAISS cache has not caught up with the token; try again, or ask for SOURCE_AUTO",
-                        reason="CACHE_BEHIND",
-                    )
-                return None
-            view = cache.view(name, query.version.version)
-        return view
+        if view is None or self._cache.reflects(token):
+            return view
+        named = query.params.source is Source.FAISS
+        most_s = min(remaining_s(), NAMED_WAIT_S) if named else min(TOKEN_SHARE * remaining_s(), TOKEN_WAIT_S)
+        if await self._cache.wait_for(token, most_s):
+            return self._held(query)
+        if named:
+            raise UnavailableError(
+                "the FAISS cache has not caught up with the token; try again, or ask for SOURCE_AUTO",
+                reason="CACHE_BEHIND",
+            )
+        return None
+
+    def _held(self, query: IndexQuery) -> CacheView | None:
+        """The view of just the version that the query is about, where it is held and fresh."""
+        view = self._cache.view(query.collection.name, query.version.version)
+        return view if view is not None and view.version.version_id == query.version.version_id else None
 
     async def _refined_by_store(self, view: CacheView, query: IndexQuery) -> IndexAnswer:
         """The coarse index proposes, Postgres compares and applies the predicate, by id."""

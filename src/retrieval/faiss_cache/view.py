@@ -62,9 +62,10 @@ def _is_plain(options: SearchOptions) -> bool:
 
 @dataclass(slots=True)
 class View:
-    """Searches one embedding version. `dead`: rows of the segment that are no more, None where all live.
+    """Searches one embedding version. `living`: rows of the segment that are still there, None for all.
 
-    `position`: what it reflects. `residency`: how much of the segment may be used.
+    `position`: what it reflects. `residency`: how much of the segment may be used. `admissions` and `settled` keep what
+    was worked out for recent predicates and options, those by identity.
     """
 
     collection: Collection

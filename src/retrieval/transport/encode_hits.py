@@ -1,6 +1,6 @@
 """Replies of hits written as bytes, straight from columns: an object a hit would take longer than the search.
 
-The field numbers are those of the contract; `tests/transport/test_encode_hits.py` holds the two together.
+The field numbers are those of the contract; `tests/faiss_cache/test_hot_path.py` holds the two together.
 """
 
 from __future__ import annotations
