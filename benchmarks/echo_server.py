@@ -23,8 +23,6 @@ from retrieval.v1 import common_pb2, retrieval_service_pb2, retrieval_service_pb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retrieval.transport.hot import HotCall
-
 METHOD = "/retrieval.v1.RetrievalService/SearchMatryoshka"
 
 STAGES = ("resolve", "plan", "search")
@@ -47,9 +45,9 @@ def canned_reply(k: int = 10) -> retrieval_service_pb2.SearchMatryoshkaResponse:
     return retrieval_service_pb2.SearchMatryoshkaResponse(hits=hits, info=info, stages=stages)
 
 
-def echo(calls: Sequence[HotCall]) -> list[bytes]:
+def echo(requests: Sequence[bytes]) -> list[bytes]:
     """The canned reply to every call; a hot method."""
-    return [REPLY] * len(calls)
+    return [REPLY] * len(requests)
 
 
 REPLY = canned_reply().SerializeToString()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from retrieval.application.service import Service
 from retrieval.domain.model import Viewer
 from retrieval.domain.search import SearchOptions
-from retrieval.transport.hot import HotCall
 from retrieval.transport.hot_search import HotSearch
 from retrieval.transport.retrieval_servicer import RetrievalServicer
 from retrieval.v1 import common_pb2 as common_pb
@@ -49,13 +48,13 @@ class Both:
 
     async def now(self, *requests: pb.SearchMatryoshkaRequest) -> list[pb.SearchMatryoshkaResponse | None]:
         await self.cached.stores.collections.get(self.data.name)  # a catalogue that is not known is not waited for
-        replies = self.hot.matryoshka([HotCall(r.SerializeToString(), ()) for r in requests])
+        replies = self.hot.matryoshka([r.SerializeToString() for r in requests])
         assert len(replies) == len(requests)
         return [None if r is None else pb.SearchMatryoshkaResponse.FromString(r) for r in replies]
 
     async def batch_now(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse | None:
         await self.cached.stores.collections.get(self.data.name)
-        (reply,) = self.hot.batch([HotCall(request.SerializeToString(), ())])
+        (reply,) = self.hot.batch([request.SerializeToString()])
         return None if reply is None else pb.BatchSearchResponse.FromString(reply)
 
     async def usual(self, request: pb.SearchMatryoshkaRequest) -> pb.SearchMatryoshkaResponse:
@@ -265,7 +264,7 @@ async def test_batches_that_are_declined(both: Both) -> None:
 @given(payload=st.binary(max_size=200))
 def test_bytes_of_any_kind(both: Both, payload: bytes) -> None:
     for method in (both.hot.matryoshka, both.hot.batch):
-        assert method([HotCall(payload, ())]) == [None]
+        assert method([payload]) == [None]
 
 
 @settings(max_examples=200)
@@ -275,7 +274,7 @@ def test_bytes_that_are_almost_right(both: Both, cut: int, flip: int | None, byt
     if flip is not None and payload:
         payload[flip % len(payload)] = byte
     for method in (both.hot.matryoshka, both.hot.batch):
-        (reply,) = method([HotCall(bytes(payload), ())])
+        (reply,) = method([bytes(payload)])
         assert reply is None or isinstance(reply, bytes)
 
 

@@ -270,7 +270,7 @@ class Shelf:
         assert len(hits.item_ids) == len(hits.distances) == len(vectors) * options.limit
         for number, vector in enumerate(vectors):
             part = slice(number * options.limit, (number + 1) * options.limit)
-            ids, distances = hits.item_ids[part], hits.distances[part].tolist()
+            ids, distances = hits.item_ids[part], hits.distances[part]
             if not options.min_consistency_token:
                 self._check_seen_lately(options, ids)
                 continue

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from retrieval.domain.model import Collection, EmbeddingVersion, Item
@@ -23,23 +24,49 @@ class JoinedNames(NamedTuple):
     text: NDArray[np.uint8]
     lengths: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, names: Sequence[bytes]) -> JoinedNames:
+        """The names, joined."""
+        return cls(np.frombuffer(b"".join(names), np.uint8), np.fromiter(map(len, names), np.int64, len(names)))
 
-EncodedNames = list[bytes] | JoinedNames
-"""Names in UTF-8: a list where they are few, since arrays pay only for many."""
+    def split(self) -> list[bytes]:
+        """The names."""
+        text, ends = self.text.tobytes(), self.lengths.cumsum().tolist()
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class InstantHits:
-    """Hits of several queries as columns, those of one query after the other, each `limit` long and best first.
+class HitColumns(NamedTuple):
+    """Many hits: item ids, scores and distances, (n,) float64."""
 
-    `names`: the item ids. `scores`, `distances`: (queries x limit,) float64. The rest says how the answer came about,
-    as `SearchReport` does.
+    names: JoinedNames
+    scores: NDArray[np.float64]
+    distances: NDArray[np.float64]
+
+    def lists(self) -> HitLists:
+        """The same hits as lists."""
+        return HitLists(self.names.split(), self.scores.tolist(), self.distances.tolist())
+
+
+class HitLists(NamedTuple):
+    """Few hits: item ids in UTF-8, scores and distances. Arrays pay only for many."""
+
+    names: list[bytes]
+    scores: list[float]
+    distances: list[float]
+
+    def lists(self) -> HitLists:
+        """Itself."""
+        return self
+
+
+class InstantHits(NamedTuple):
+    """Hits of several queries, those of one query after the other, each `limit` long and best first.
+
+    The rest says how the answer came about, as `SearchReport` does.
     """
 
     limit: int
-    names: EncodedNames
-    scores: NDArray[np.float64]
-    distances: NDArray[np.float64]
+    hits: HitColumns | HitLists
     embedding_version: int
     generation: int
     effort: int
@@ -48,14 +75,12 @@ class InstantHits:
     @property
     def item_ids(self) -> list[str]:
         """The item ids."""
-        return [name.decode() for name in self.split_names()]
+        return [name.decode() for name in self.hits.lists().names]
 
-    def split_names(self) -> list[bytes]:
-        """The item ids in UTF-8."""
-        if isinstance(self.names, list):
-            return self.names
-        text, ends = self.names.text.tobytes(), self.names.lengths.cumsum().tolist()
-        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    @property
+    def distances(self) -> list[float]:
+        """The distances."""
+        return self.hits.lists().distances
 
 
 class VectorCache(Protocol):

@@ -6,7 +6,7 @@ Use cases differ in how they come to a query vector; from there on they all go t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -309,5 +309,5 @@ def widen(stages: tuple[Stage, ...], count: int) -> tuple[Stage, ...]:
     """The same funnel with at least `count` rows out of every stage."""
     last = len(stages) - 1
     return tuple(
-        replace(s, candidate_count=count if i == last else max(s.candidate_count, count)) for i, s in enumerate(stages)
+        s._replace(candidate_count=count if i == last else max(s.candidate_count, count)) for i, s in enumerate(stages)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval.domain.filters import Filter
 from retrieval.domain.model import ANONYMOUS, Item, Viewer
@@ -55,8 +55,7 @@ class Shortfall(Enum):
     CANDIDATES_EXHAUSTED = "candidates_exhausted"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """One step from coarse to fine: compare `dimension` leading components, keep `candidate_count` rows."""
 
     dimension: int

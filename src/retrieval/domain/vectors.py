@@ -7,7 +7,7 @@ so that Postgres (`halfvec`), the reference and a cache agree on scores to the p
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from retrieval.domain.model import Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Distances = TypeVar("Distances", float, "NDArray[np.float64]")
 
 HALF_MAX = 65504.0
 """Largest finite float16 (IEEE 754-2008 binary16)."""
@@ -90,8 +92,8 @@ def distances(
     return np.asarray(1.0 - np.clip(cosine, -1.0, 1.0))
 
 
-def scores_of(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """Scores of distances, (n,) float64: higher is better. See `Metric` in the contract for the three formulas."""
+def scores_of(distances: Distances, metric: Metric) -> Distances:
+    """Scores of distances, (n,) float64 or one: higher is better. See `Metric` in the contract for the formulas."""
     if metric is Metric.COSINE:
         return 1.0 - distances
     if metric is Metric.INNER_PRODUCT:

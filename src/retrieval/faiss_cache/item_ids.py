@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from retrieval.application.cache_ports import JoinedNames
 from retrieval.faiss_cache.strings import StringTable, ranges, string_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from retrieval.application.cache_ports import EncodedNames
 
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
@@ -28,8 +27,11 @@ class ItemIds(Protocol):
     def ids_at(self, rows: NDArray[np.integer[Any]]) -> list[str]:
         """The item id of each of `rows` (n,)."""
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
-        """The item ids of `rows` (n,) in UTF-8."""
+    def encoded(self, rows: Sequence[int]) -> list[bytes]:
+        """The item ids of `rows` in UTF-8."""
+
+    def joined(self, rows: NDArray[np.int64]) -> JoinedNames:
+        """The item ids of `rows` (n,) in UTF-8, where they are many."""
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """(n,) every row of every one of the items, each once, in no particular order."""
@@ -69,9 +71,13 @@ class MappedItemIds:
         """See `ItemIds`."""
         return self._ids.several(rows.tolist())
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
+    def encoded(self, rows: Sequence[int]) -> list[bytes]:
         """See `ItemIds`."""
         return self._ids.encoded(rows)
+
+    def joined(self, rows: NDArray[np.int64]) -> JoinedNames:
+        """See `ItemIds`."""
+        return self._ids.joined(rows)
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """See `ItemIds`."""
@@ -142,9 +148,14 @@ class ItemIdsSoFar:
         ids = self._ids
         return [ids[row] for row in rows.tolist()]
 
-    def encoded_at(self, rows: NDArray[np.int64]) -> EncodedNames:
+    def encoded(self, rows: Sequence[int]) -> list[bytes]:
         """See `ItemIds`."""
-        return [item_id.encode() for item_id in self.ids_at(rows)]
+        ids = self._ids
+        return [ids[row].encode() for row in rows]
+
+    def joined(self, rows: NDArray[np.int64]) -> JoinedNames:
+        """See `ItemIds`."""
+        return JoinedNames.of(self.encoded(rows.tolist()))
 
     def rows_of(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """See `ItemIds`."""

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.cache_ports import EncodedNames
-
-
-FEW = 32
-"""Up to so many strings, one after the other in Python takes less time than all at once in NumPy."""
-
 
 class Strings(Protocol):
     """Distinct strings by number."""
@@ -53,11 +47,13 @@ class StringTable:
         blob, offsets = self._blob, self._offsets
         return [str(blob[offsets[n] : offsets[n + 1]], "utf-8") for n in numbers]
 
-    def encoded(self, numbers: NDArray[np.int64]) -> EncodedNames:
+    def encoded(self, numbers: Iterable[int]) -> list[bytes]:
         """The strings of several numbers in UTF-8."""
-        if len(numbers) <= FEW:
-            blob, offsets = self._blob, self._offsets
-            return [bytes(blob[offsets[n] : offsets[n + 1]]) for n in numbers.tolist()]
+        blob, offsets = self._blob, self._offsets
+        return [bytes(blob[offsets[n] : offsets[n + 1]]) for n in numbers]
+
+    def joined(self, numbers: NDArray[np.int64]) -> JoinedNames:
+        """The strings of several numbers in UTF-8."""
         starts = self._arrays["offsets"][numbers].astype(np.int64)
         lengths = self._arrays["offsets"][numbers + 1] - starts
         return JoinedNames(self._arrays["blob"][ranges(starts, lengths)], lengths)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, sqrt
 from operator import lt
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from retrieval.application.cache_ports import JoinedNames
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import ANONYMOUS, Metric, Viewer
 from retrieval.domain.search import Diversity, IndexScope, Predicate, SearchParams, Source, Stage
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.application.cache_ports import EncodedNames, Position
+    from retrieval.application.cache_ports import Position
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.search import SearchOptions
     from retrieval.faiss_cache.columns import Columns
@@ -42,12 +43,23 @@ LONG_SCAN_ROWS = 20_000
 """Comparing more rows than this takes milliseconds."""
 
 
-def _ascends(distances: NDArray[np.float64]) -> bool:
-    """Whether each of the rows, (n, count), ascends without ties."""
-    if len(distances) == 1:
-        single = distances[0].tolist()
-        return all(map(lt, single, single[1:]))
-    return bool(np.logical_and.reduce(distances[:, 1:] > distances[:, :-1], axis=None))
+class Settled(NamedTuple):
+    """How a search with certain options goes in a view."""
+
+    admitted: Admitted
+    effort: Effort
+    stages: tuple[Stage, ...]
+
+
+class Part(NamedTuple):
+    """What the segment or the delta found: `similarities` and `rows`, (n, count) each, rows from 0; the norms of all
+    its rows; and the row of the view that its row 0 is.
+    """
+
+    similarities: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    norms: NDArray[np.float32]
+    first: int
 
 
 def _is_plain(options: SearchOptions) -> bool:
@@ -76,7 +88,7 @@ class View:
     position: Position
     residency: Residency = Residency.FULL
     admissions: dict[tuple[Predicate, IndexScope], Admitted] = field(default_factory=dict)
-    settled: dict[int, tuple[SearchOptions, Admitted | None]] = field(default_factory=dict)
+    settled: dict[int, tuple[SearchOptions, Settled | None]] = field(default_factory=dict)
 
     @property
     def has_chunks(self) -> bool:
@@ -103,24 +115,24 @@ class View:
         """Generation of the segment, 0 where there is none."""
         return 0 if self.segment is None else self.segment.manifest.generation
 
-    def settle(self, options: SearchOptions) -> Admitted | None:
-        """What the options admit, where a search with them needs nothing but this view and no time; else None.
+    def settle(self, options: SearchOptions) -> Settled | None:
+        """How to search with the options, where that needs nothing but this view and no time; else None.
 
         Raises: InvalidArgumentError for a filter that the collection gives no meaning.
         """
         known = self.settled.get(id(options))
         if known is not None and known[0] is options:
             return known[1]
-        admitted = None
+        settled = None
         if self.residency is Residency.FULL and not self.has_chunks and _is_plain(options):
             check_filter(options.filter, self.collection)
             predicate = Predicate(options.filter, options.viewer or ANONYMOUS, options.exclude_item_ids)
             admitted = self.admitted(predicate, options.params.scope)
-            if admitted.count < options.limit or self.scans(options.params):
-                admitted = None
+            if admitted.count >= options.limit and not self.scans(options.params):
+                settled = Settled(admitted, *self._effort(options.limit, admitted, options.params))
         if len(self.settled) < KEPT_ADMISSIONS:
-            self.settled[id(options)] = options, admitted
-        return admitted
+            self.settled[id(options)] = options, settled
+        return settled
 
     def scans(self, params: SearchParams) -> bool:
         """Whether an unfiltered search would compare every row of a segment that is long."""
@@ -171,23 +183,47 @@ class View:
         `time_us`: microseconds the caller has left; a plan that takes longer gives way to a cheaper one.
         """
         effort, stages = self._effort(count, admitted, params, time_us)
-        parts = []
         queries = padded(queries)
-        norms = np.sqrt(np.vecdot(queries, queries))[:, np.newaxis]
-        if self.segment is not None and admitted.segment_count:
-            found = self.segment.search(queries, count, admitted.segment, effort)
-            parts.append(self._distances(*found, self.segment.norms, norms, 0))
-        if admitted.delta_count:
-            found = self.delta.delta.search(
-                queries,
-                min(count, admitted.delta_count),
-                admitted.delta,
-                selective=admitted.selective,
-                ef_search=params.ef_search or 0,
-            )
-            parts.append(self._distances(*found, self.delta.norms, norms, self.segment_rows))
-        rows, distances = self._merged(parts, len(queries), count)
+        norms = np.sqrt(np.vecdot(queries, queries), dtype=np.float64)[:, np.newaxis]
+        found = self._found(queries, count, admitted, effort, params)
+        rows, distances = self._merged([self._distances(part, norms) for part in found], len(queries), count)
         return Rows(rows, distances, admitted.count, effort.ef_search, stages, effort.reduced)
+
+    def search_few(
+        self, queries: NDArray[np.float32], count: int, settled: Settled, params: SearchParams
+    ) -> tuple[list[int], list[float]]:
+        """`search` in plain Python: rows and distances of one query after the other, fewer where there are no more.
+
+        For a hundred hits that takes a fraction of what as many steps of NumPy do.
+        """
+        queries = padded(queries)
+        metric = self.collection.metric
+        parts = [
+            (part.similarities.tolist(), part.rows.tolist(), part.norms[part.rows].tolist(), part.first)
+            for part in self._found(queries, count, settled.admitted, settled.effort, params)
+        ]
+        all_rows: list[int] = []
+        all_distances: list[float] = []
+        for number, square in enumerate([float(np.dot(q, q)) for q in queries]):
+            rows: list[int] = []
+            distances: list[float] = []
+            norm = sqrt(square)
+            for similarities, found, norms, first in parts:
+                away = _away(similarities[number], norms[number], norm, metric)
+                if len(rows) == count and away[0] > distances[-1]:
+                    continue  # nothing of the delta is near enough
+                here = [row + first for row in found[number] if row >= 0]
+                rows += here
+                distances += away[: len(here)]
+            if not all(map(lt, distances, distances[1:])):
+                # Also those of one part may be out of order: dividing by the norms swaps neighbours.
+                array = np.array(rows)
+                keys = list(zip(distances, self.item_ids(array), self.chunk_indexes(array), strict=True))
+                order = sorted(range(len(rows)), key=keys.__getitem__)
+                rows, distances = [rows[n] for n in order], [distances[n] for n in order]
+            all_rows += rows[:count]
+            all_distances += distances[:count]
+        return all_rows, all_distances
 
     def refine(
         self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
@@ -216,13 +252,22 @@ class View:
         """Item id of each of `rows` (n,)."""
         return self._gather(rows, lambda columns: columns.item_ids.ids_at)
 
-    def encoded_item_ids(self, rows: NDArray[np.int64]) -> EncodedNames:
-        """The item ids of `rows` (n,) in UTF-8."""
+    def encoded_item_ids(self, rows: list[int]) -> list[bytes]:
+        """The item ids of `rows` in UTF-8."""
+        base = self.segment_rows
+        recent = self.delta.columns.item_ids
         if self.segment is None:
-            return self.delta.columns.item_ids.encoded_at(rows)
-        if max(rows.tolist()) < self.segment_rows:
-            return self.segment.columns.item_ids.encoded_at(rows)
-        return [item_id.encode() for item_id in self.item_ids(rows)]
+            return recent.encoded(rows)
+        old = self.segment.columns.item_ids
+        if max(rows) < base:
+            return old.encoded(rows)
+        return [(old.encoded((row,)) if row < base else recent.encoded((row - base,)))[0] for row in rows]
+
+    def joined_item_ids(self, rows: NDArray[np.int64]) -> JoinedNames:
+        """The item ids of `rows` (n,) in UTF-8."""
+        if self.segment is not None and rows.max() < self.segment_rows:
+            return self.segment.columns.item_ids.joined(rows)
+        return JoinedNames.of(self.encoded_item_ids(rows.tolist()))
 
     def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Owner of each of `rows` (n,); empty where there is none."""
@@ -249,7 +294,7 @@ class View:
         return np.concatenate([held, rows])
 
     def _effort(
-        self, count: int, admitted: Admitted, params: SearchParams, time_us: float
+        self, count: int, admitted: Admitted, params: SearchParams, time_us: float = inf
     ) -> tuple[Effort, tuple[Stage, ...]]:
         ample = time_us > AMPLE_TIME_US
         known = admitted.efforts.get((params, count)) if ample else None
@@ -278,24 +323,40 @@ class View:
             parts.append(found[found >= 0] + self.segment_rows)
         return np.concatenate(parts)
 
-    def _distances(
-        self,
-        similarities: NDArray[np.float32],
-        rows: NDArray[np.int64],
-        norms: NDArray[np.float32],
-        query_norms: NDArray[np.float32],
-        first: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Rows of the view and distances as the domain defines them, infinite where there is no row."""
+    def _found(
+        self, queries: NDArray[np.float32], count: int, admitted: Admitted, effort: Effort, params: SearchParams
+    ) -> list[Part]:
+        """What segment and delta find for padded queries, as far as they hold anything that is admitted."""
+        parts = []
+        if self.segment is not None and admitted.segment_count:
+            found = self.segment.search(queries, count, admitted.segment, effort)
+            parts.append(Part(*found, self.segment.norms, 0))
+        if admitted.delta_count:
+            found = self.delta.delta.search(
+                queries,
+                min(count, admitted.delta_count),
+                admitted.delta,
+                selective=admitted.selective,
+                ef_search=params.ef_search or 0,
+            )
+            parts.append(Part(*found, self.delta.norms, self.segment_rows))
+        return parts
+
+    def _distances(self, part: Part, norms: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows of the view and distances as the domain defines them, infinite where there is no row.
+
+        `norms`: (n, 1), of the queries.
+        """
+        similarities, rows, row_norms, first = part
         if self.collection.metric is Metric.COSINE:
-            distances = np.divide(similarities, norms[rows] * query_norms, dtype=np.float64)
+            distances = similarities / (row_norms[rows] * norms)
             np.subtract(1.0, distances, out=distances)
             np.maximum(distances, 0.0, out=distances)
         elif self.collection.metric is Metric.L2:
             distances = np.sqrt(np.maximum(similarities, 0.0), dtype=np.float64)
         else:
             distances = -similarities.astype(np.float64)
-        if min(rows[:, -1].tolist()) < 0:  # what is missing stands at the end
+        if (rows[:, -1] < 0).any():  # what is missing stands at the end
             missing = rows < 0
             distances[missing] = np.inf
             rows = np.where(missing, -1, rows + first)
@@ -314,7 +375,7 @@ class View:
         if len(parts) > 1:
             rows = np.concatenate([r for r, _ in parts], axis=1)
             distances = np.concatenate([d for _, d in parts], axis=1)
-        elif rows.shape[1] == count and _ascends(distances):
+        elif rows.shape[1] == count and (distances[:, 1:] > distances[:, :-1]).all():
             return rows, distances
         # Also one part may be out of order: dividing by the norms swaps neighbours.
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
@@ -377,3 +438,13 @@ class View:
         old = iter(read(self.segment.columns)(rows[~recent]))
         new = iter(read(self.delta.columns)(rows[recent] - base))
         return [next(new) if late else next(old) for late in recent.tolist()]
+
+
+def _away(similarities: list[float], norms: list[float], norm: float, metric: Metric) -> list[float]:
+    """Distances of the rows found for one query, as `View._distances` makes them."""
+    if metric is Metric.COSINE:
+        distances = [1.0 - s / (n * norm) for s, n in zip(similarities, norms, strict=True)]
+        return distances if min(distances) >= 0.0 else [max(d, 0.0) for d in distances]
+    if metric is Metric.L2:
+        return [sqrt(max(s, 0.0)) for s in similarities]
+    return [-s for s in similarities]

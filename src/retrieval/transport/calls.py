@@ -21,14 +21,13 @@ from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError,
 from retrieval.transport.status import call_id, code_of, known, rich_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from typing import NoReturn
 
     import grpc
 
-    from retrieval.transport.hot import Metadata
-
     Handler = grpc.RpcMethodHandler[Any, Any]
+    Metadata = Sequence[tuple[str, str | bytes]]
 
 log = logging.getLogger("retrieval.access")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.cache_ports import HitLists
 from retrieval.v1 import common_pb2 as common_pb
 
 if TYPE_CHECKING:
@@ -34,55 +35,61 @@ _OF_NUMBERS = np.arange(_NUMBERS.itemsize)
 
 def encode_hits(hits: InstantHits) -> list[bytes]:
     """Field `hits` of the reply to each query."""
-    names = hits.names
-    if isinstance(names, list) or names.lengths.max() > _SHORT:
-        return _one_by_one(hits)
-    lengths = names.lengths
+    columns = hits.hits
+    if isinstance(columns, HitLists):
+        return _one_by_one(columns, hits.limit)
+    lengths = columns.names.lengths
+    if lengths.max() > _SHORT:
+        return _one_by_one(columns.lists(), hits.limit)
     numbers = np.empty(len(lengths), _NUMBERS)
     numbers["score_tag"] = _SCORE
-    numbers["score"] = hits.scores
+    numbers["score"] = columns.scores
     numbers["distance_tag"] = _DISTANCE
-    numbers["distance"] = hits.distances
+    numbers["distance"] = columns.distances
     ends = np.cumsum(lengths + (_HEAD + _NUMBERS.itemsize))
     starts = ends - lengths - (_HEAD + _NUMBERS.itemsize)
-    out = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+    out = np.empty(ends[-1], np.uint8)
     out[starts] = _HITS
     out[starts + 1] = lengths + (2 + _NUMBERS.itemsize)
     out[starts + 2] = _ITEM_ID
     out[starts + 3] = lengths
     # The k-th byte of all names belongs behind the heads and numbers of the hits before it, and the head of its own.
     shift = np.arange(len(lengths)) * (_HEAD + _NUMBERS.itemsize) + _HEAD
-    out[np.arange(len(names.text)) + np.repeat(shift, lengths)] = names.text
+    text = columns.names.text
+    out[np.arange(len(text)) + np.repeat(shift, lengths)] = text
     out[(ends - _NUMBERS.itemsize)[:, np.newaxis] + _OF_NUMBERS] = numbers.view(np.uint8).reshape(len(lengths), -1)
     raw = out.tobytes()
     last = ends[hits.limit - 1 :: hits.limit].tolist()
     return [raw[start:end] for start, end in zip([0, *last], last, strict=False)]
 
 
-def _one_by_one(hits: InstantHits) -> list[bytes]:
+def _one_by_one(hits: HitLists, limit: int) -> list[bytes]:
     """`encode_hits` where hits are few, or lengths take more than a byte."""
+    heads, pack = _HEADS, _pack_numbers
     encoded = []
-    for name, score, distance in zip(hits.split_names(), hits.scores.tolist(), hits.distances.tolist(), strict=True):
-        numbers = _pack_numbers(_SCORE, score, _DISTANCE, distance)
+    for name, score, distance in zip(*hits, strict=True):
         if len(name) <= _SHORT:
-            encoded.append(_HEADS[len(name)] + name + numbers)
+            encoded.append(heads[len(name)] + name + pack(_SCORE, score, _DISTANCE, distance))
         else:
-            encoded.append(embedded(b"\x0a", embedded(b"\x0a", name) + numbers))
-    return [b"".join(encoded[first : first + hits.limit]) for first in range(0, len(encoded), hits.limit)]
+            hit = embedded(b"\x0a", name) + pack(_SCORE, score, _DISTANCE, distance)
+            encoded.append(embedded(b"\x0a", hit))
+    return [b"".join(encoded[first : first + limit]) for first in range(0, len(encoded), limit)]
 
 
 def encode_info(hits: InstantHits, token: str, search_s: float) -> bytes:
     """Field `info` of the reply, the same for all queries of a batch."""
-    nanos = b"\x10" + varint(min(int(search_s * 1e9), 999_999_999))
-    timing = _STAGE + embedded(b"\x12", nanos)
-    lasting = _lasting_info(hits.embedding_version, hits.generation, hits.limit, hits.effort, token)
-    return embedded(_INFO, lasting + embedded(_TIMINGS, timing))
+    nanos = varint(min(int(search_s * 1e9), 999_999_999))
+    return _before_nanos(hits.embedding_version, hits.generation, hits.limit, hits.effort, token, len(nanos)) + nanos
 
 
 @lru_cache(1024)
-def _lasting_info(embedding_version: int, generation: int, limit: int, effort: int, token: str) -> bytes:
-    """What `info` says of one search after the other."""
-    return common_pb.ResponseInfo(
+def _before_nanos(
+    embedding_version: int, generation: int, limit: int, effort: int, token: str, nanos_length: int
+) -> bytes:
+    """Field `info`, which is the same for one search after the other but for its end: the nanoseconds it took."""
+    nanos = bytes(nanos_length)
+    timing = embedded(_TIMINGS, _STAGE + embedded(b"\x12", b"\x10" + nanos))
+    lasting = common_pb.ResponseInfo(
         source=common_pb.SOURCE_FAISS,
         embedding_version=embedding_version,
         index_generation=generation,
@@ -91,6 +98,7 @@ def _lasting_info(embedding_version: int, generation: int, limit: int, effort: i
         consistency_token=token,
         effort=effort,
     ).SerializeToString()
+    return embedded(_INFO, lasting + timing)[:-nanos_length]
 
 
 def embedded(tag: bytes, message: bytes) -> bytes:

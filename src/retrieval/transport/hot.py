@@ -9,35 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-Metadata = Sequence[tuple[str, str | bytes]]
 
-
-class HotCall(NamedTuple):
-    """A call as it came: the encoded request, and the metadata. A tuple, as that is what is made fastest."""
-
-    payload: bytes
-    metadata: Metadata
-
-
-HotMethod = Callable[[Sequence[HotCall]], Sequence[bytes | None]]
-"""Encoded replies of the calls, in their order; None: the call takes the usual way."""
+HotMethod = Callable[[Sequence[bytes]], Sequence[bytes | None]]
+"""From encoded requests to encoded replies, in their order; None: the call takes the usual way."""
 
 HotMethods = Mapping[str, HotMethod]
 """By full method name, `/package.Service/Method`."""
 
 
-def answer(method: HotMethod, calls: Sequence[HotCall]) -> Sequence[bytes | None]:
-    """The replies to `calls`; where the method fails, that is logged and all of them take the usual way."""
+def answer(method: HotMethod, requests: Sequence[bytes]) -> Sequence[bytes | None]:
+    """The replies to `requests`; where the method fails, that is logged and all of them take the usual way."""
     try:
-        replies = method(calls)
+        replies = method(requests)
     except Exception:
         log.exception("a hot method failed; its calls take the usual way")
-        return [None] * len(calls)
-    if len(replies) != len(calls):
-        log.error("a hot method gave %d replies to %d calls; they take the usual way", len(replies), len(calls))
-        return [None] * len(calls)
+        return [None] * len(requests)
+    if len(replies) != len(requests):
+        log.error("a hot method gave %d replies to %d calls; they take the usual way", len(replies), len(requests))
+        return [None] * len(requests)
     return replies

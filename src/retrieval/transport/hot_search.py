@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from retrieval.application.limits import MAX_BATCH_SEARCHES
 from retrieval.domain.errors import RetrievalError
@@ -22,19 +22,22 @@ from retrieval.transport.read_search import read_collection_name, read_options
 from retrieval.v1 import retrieval_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from retrieval.application.cache_ports import InstantHits, VectorCache
     from retrieval.domain.search import SearchOptions, Stage
-    from retrieval.transport.hot import HotCall, HotMethods
+    from retrieval.transport.hot import HotMethods
 
 KEPT_OPTIONS = 1024
-"""Checked options of recent requests, by their bytes: most callers always send the same."""
+"""Checked options of recent requests: most callers always send the same."""
 
 _RESULTS = b"\x0a"
 _NOBODY = Caller(lambda: ())
 
-Key = tuple[str, bytes]
+Key = tuple[str, bytes, int]
+"""Collection, encoded options, bytes of the vector: requests of the same key are searched together."""
+
+T = TypeVar("T", bound=Message)
 
 
 class HotSearch:
@@ -49,30 +52,22 @@ class HotSearch:
         service = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
         return {f"/{service}/SearchMatryoshka": self.matryoshka, f"/{service}/BatchSearch": self.batch}
 
-    def matryoshka(self, calls: Sequence[HotCall]) -> list[bytes | None]:
+    def matryoshka(self, payloads: Sequence[bytes]) -> list[bytes | None]:
         """Replies of SearchMatryoshka."""
-        requests: list[pb.SearchMatryoshkaRequest | None] = []
-        for call in calls:
-            try:
-                requests.append(pb.SearchMatryoshkaRequest.FromString(call.payload))
-            except DecodeError:
-                requests.append(None)
-        replies: list[bytes | None] = [None] * len(calls)
-        for numbers, hits, info in self._search(requests):
-            stages = encode_stages(hits.stages)
+        replies: list[bytes | None] = [None] * len(payloads)
+        for numbers, hits, info in self._search([_parsed(pb.SearchMatryoshkaRequest, p) for p in payloads]):
+            ending = info + encode_stages(hits.stages)
             for number, encoded in zip(numbers, encode_hits(hits), strict=True):
-                replies[number] = encoded + info + stages
+                replies[number] = encoded + ending
         return replies
 
-    def batch(self, calls: Sequence[HotCall]) -> list[bytes | None]:
+    def batch(self, payloads: Sequence[bytes]) -> list[bytes | None]:
         """Replies of BatchSearch; a batch of which one search is declined takes the usual way as a whole."""
-        return [self._batch(call.payload) for call in calls]
+        return [self._batch(payload) for payload in payloads]
 
     def _batch(self, payload: bytes) -> bytes | None:
-        try:
-            entries = pb.BatchSearchRequest.FromString(payload).searches
-        except DecodeError:
-            return None
+        request = _parsed(pb.BatchSearchRequest, payload)
+        entries = () if request is None else request.searches
         if not 0 < len(entries) <= MAX_BATCH_SEARCHES or any(e.WhichOneof("search") != "matryoshka" for e in entries):
             return None
         results: list[bytes] = [b""] * len(entries)
@@ -83,40 +78,41 @@ class HotSearch:
 
     def _search(
         self, requests: Sequence[pb.SearchMatryoshkaRequest | None]
-    ) -> list[tuple[list[int], InstantHits, bytes]]:
+    ) -> Iterator[tuple[list[int], InstantHits, bytes]]:
         """(numbers of requests, their hits, their encoded info) of those that can be answered: alike ones together."""
-        groups: dict[tuple[Key, int], list[int]] = {}
-        raws: list[bytes] = []
+        groups: dict[Key, tuple[SearchOptions, list[int], list[bytes]]] = {}
         for number, request in enumerate(requests):
-            raw = b"" if request is None else request.vector.float32_le
-            raws.append(raw)
-            if request is not None and raw and not len(raw) % 4 and not request.stages:
-                asked = request.collection, request.options.SerializeToString()
-                groups.setdefault((asked, len(raw)), []).append(number)
-        answers = []
-        for (asked, size), numbers in groups.items():
-            options = self._checked(asked, requests[numbers[0]])
-            if options is None:
+            if request is None or request.stages:
                 continue
+            raw = request.vector.float32_le
+            key = request.collection, request.options.SerializeToString(), len(raw)
+            group = groups.get(key)
+            if group is None:
+                options = self._checked(key, request)
+                if options is None:
+                    continue
+                group = groups[key] = options, [], []
+            group[1].append(number)
+            group[2].append(raw)
+        for key, (options, numbers, raws) in groups.items():
             started = time.perf_counter()
-            vectors = np.frombuffer(b"".join([raws[n] for n in numbers]), "<f4").reshape(-1, size // 4)
+            vectors = np.frombuffer(raws[0] if len(raws) == 1 else b"".join(raws), "<f4").reshape(len(raws), -1)
             try:
-                hits = self._cache.search_now(asked[0], vectors, options)
+                hits = self._cache.search_now(key[0], vectors, options)
             except RetrievalError:
                 continue  # the usual way says so
             if hits is not None:
-                info = encode_info(hits, options.min_consistency_token, time.perf_counter() - started)
-                answers.append((numbers, hits, info))
-        return answers
+                yield numbers, hits, encode_info(hits, options.min_consistency_token, time.perf_counter() - started)
 
-    def _checked(self, key: Key, request: pb.SearchMatryoshkaRequest | None) -> SearchOptions | None:
-        """The options of a request; None where they are wrong, or allowed only to some callers."""
+    def _checked(self, key: Key, request: pb.SearchMatryoshkaRequest) -> SearchOptions | None:
+        """The options of a request; None where something is wrong, or allowed only to some callers."""
         try:
             return self._options[key]
         except KeyError:
             pass
         options = None
-        if request is not None:
+        size = key[2]
+        if size and not size % 4:
             try:
                 read_collection_name(request.collection)
                 options = read_options(request.options, _NOBODY)
@@ -126,6 +122,13 @@ class HotSearch:
         while len(self._options) > KEPT_OPTIONS:
             self._options.popitem(last=False)
         return options
+
+
+def _parsed(message: type[T], payload: bytes) -> T | None:
+    try:
+        return message.FromString(payload)
+    except DecodeError:
+        return None
 
 
 @lru_cache(256)

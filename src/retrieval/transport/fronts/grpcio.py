@@ -9,7 +9,7 @@ import grpc
 
 from retrieval.transport.calls import log_call, trailers
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS, is_wrapped
-from retrieval.transport.hot import HotCall, HotMethod, answer
+from retrieval.transport.hot import HotMethod, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(raw: bytes, context: Any) -> Any:
             if not calls.draining:
                 started = time.perf_counter()
-                reply = answer(hot, (HotCall(raw, context.invocation_metadata()),))[0]
+                reply = answer(hot, (raw,))[0]
                 if reply is not None:
                     identity = next(calls.identities)
                     context.set_trailing_metadata(trailers(started, identity))

@@ -23,15 +23,14 @@ from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call, logs_success
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS
 from retrieval.transport.fronts.grpcio import make_server
-from retrieval.transport.hot import HotCall, answer
+from retrieval.transport.hot import answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from retrieval.transport.calls import UnaryCall
+    from retrieval.transport.calls import Metadata, UnaryCall
     from retrieval.transport.fronts.front import Address, Offer
-    from retrieval.transport.hot import Metadata
 
     Event = tuple[int, int, int, bytes | None, Any, Any]
     """(kind, call id, method number, payload, client key, (metadata, peer, seconds remaining))."""
@@ -198,7 +197,7 @@ class NativeFront:
         return left + cancels
 
     def _answer_group(self, number: int, group: list[Event], started: float) -> list[Event]:
-        replies = answer(self._hot[number], [HotCall(event[3], event[5][0]) for event in group])  # type: ignore[arg-type]
+        replies = answer(self._hot[number], [event[3] for event in group])  # type: ignore[misc]  # calls have a payload
         respond, identities, max_bytes = self._front.respond, self._calls.identities, self._max_bytes
         timing = (TIMING_KEY, str(int((time.perf_counter() - started) * 1e6)))
         left = []
