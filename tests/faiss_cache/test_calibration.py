@@ -16,6 +16,7 @@ from retrieval.faiss_cache.answers import Admitted
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.build import SegmentBuild
 from retrieval.faiss_cache.delta import Delta
+from retrieval.faiss_cache.plans import Effort
 from retrieval.faiss_cache.segment import Segment, open_segment
 from retrieval.faiss_cache.segment_files import SegmentFolder, verified_manifest
 from retrieval.faiss_cache.view import View
@@ -114,6 +115,21 @@ def test_filters_keep_recall(view: View, queries: NDArray[np.float32], share: fl
         mask = np.zeros(ROWS, np.bool_)
         mask[near] = True
     assert recall(view, queries[:150], among(view, Bitmap.of(mask)), SearchParams()) >= 0.95
+
+
+@pytest.mark.parametrize("share", [0.25, 0.1, 0.05])
+def test_the_graph_finds_what_is_all_in_one_cluster(view: View, queries: NDArray[np.float32], share: float) -> None:
+    """By a plan that is calibrated with random filters, which a busy machine may find cheaper than comparing."""
+    assert view.segment is not None
+    near = view.segment.funnel.scan(queries[:1], int(share * ROWS))[1][0]
+    mask = np.zeros(ROWS, np.bool_)
+    mask[near] = True
+    among = Bitmap.of(mask)
+    truth = view.segment.funnel.scan(queries[:150], 10, among)[1]
+    found = [
+        view.segment.search(np.ascontiguousarray(q[np.newaxis]), 10, among, Effort(80, 64))[1][0] for q in queries[:150]
+    ]
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, truth, strict=True)]) >= 0.97
 
 
 def test_ef_search_means_something(view: View, queries: NDArray[np.float32]) -> None:

@@ -58,13 +58,16 @@ class Forms:
 
 
 def forms(folder: Path, rows: tuple[list[Item], list[int]], later: tuple[list[Item], list[int]] | None = None) -> Forms:
-    """Appended in three pieces; one view is taken before other rows follow."""
+    """Appended in pieces, one view taken before other rows follow; and saved in another order than appended."""
     items, chunk_indexes = rows
     growing = GrowingColumns(ATTRIBUTES)
     for piece in (slice(len(items) // 3), slice(len(items) // 3, len(items) // 2), slice(len(items) // 2, None)):
         growing.append(items[piece], chunk_indexes[piece])
     path = folder / f"columns-{len(list(folder.iterdir()))}"
-    growing.save(path)
+    appended = np.random.default_rng(5).permutation(len(items))
+    shuffled = GrowingColumns(ATTRIBUTES)
+    shuffled.append([items[n] for n in appended], [chunk_indexes[n] for n in appended])
+    shuffled.save(path, np.argsort(appended))
     earlier = growing.view()
     growing.append(*(later or shelf(99, 3000)))
     continued = GrowingColumns(ATTRIBUTES)

@@ -144,14 +144,13 @@ class GrowingColumns:
         nbytes = chunk_indexes.nbytes + listed.nbytes + audience.nbytes + sum(c.nbytes for c in attributes.values())
         return Columns(self._item_ids.view(), chunk_indexes, listed, self._all_listed, audience, attributes, nbytes)
 
-    def save(self, path: Path) -> None:
-        """Write the rows so far to a new file for `Columns.open`. Raises: FileExistsError, OSError."""
-        rows = np.arange(self.rows)
+    def save(self, path: Path, order: NDArray[np.int64]) -> None:
+        """Write the rows in `order`, (n,), to a new file for `Columns.open`. Raises: FileExistsError, OSError."""
         parts = {
-            "row": {"chunk_indexes": self._chunk_indexes.view(), "listed": self._listed.view()},
-            "item_id": item_id_arrays(self._item_ids.view().ids_at(rows)),
-            "audience": self._audience.arrays(),
-            **{f"{self._types[name].value}/{name}": column.arrays() for name, column in self._attributes.items()},
+            "row": {"chunk_indexes": self._chunk_indexes.view()[order], "listed": self._listed.view()[order]},
+            "item_id": item_id_arrays(self._item_ids.view().ids_at(order)),
+            "audience": self._audience.arrays(order),
+            **{f"{self._types[name].value}/{name}": column.arrays(order) for name, column in self._attributes.items()},
         }
         write_arrays(
             path, {f"{part}/{name}": array for part, members in parts.items() for name, array in members.items()}

@@ -42,10 +42,10 @@ class GrowingKeywords:
         """The column of the rows so far."""
         return KeywordColumn(self._codes.view(), self._strings.view())
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `KeywordColumn.of` reads; codes in the order of the strings."""
+    def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """What `KeywordColumn.of` reads, of the rows in that order; codes in the order of the strings."""
         ordered, places = self._strings.in_order()
-        codes = self._codes.view()
+        codes = self._codes.view()[order]
         rows = np.flatnonzero(codes)
         numbers = places[codes[rows] - 1]
         stored = np.full(len(codes), MISSING, dtype=codes.dtype)
@@ -77,9 +77,13 @@ class GrowingKeywordLists:
         pairs = Pairs(self._numbers.view(), self._rows.view(), len(strings))
         return KeywordListColumn(self._present.view(), strings, pairs)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `KeywordListColumn.of` reads."""
+    def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """What `KeywordListColumn.of` reads, of the rows in that order."""
         ordered, places = self._strings.in_order()
-        numbers = places[self._numbers.view()]
-        postings = posting_arrays(numbers, self._rows.view(), len(ordered))
-        return {"present": self._present.view(), **string_arrays(ordered), **postings}
+        moved = np.empty(len(order), np.int64)
+        moved[order] = np.arange(len(order))
+        rows = moved[self._rows.view()]
+        ascending = np.argsort(rows, kind="stable")
+        numbers = places[self._numbers.view()[ascending]]
+        postings = posting_arrays(numbers, rows[ascending], len(ordered))
+        return {"present": self._present.view()[order], **string_arrays(ordered), **postings}

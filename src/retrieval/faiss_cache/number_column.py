@@ -114,10 +114,10 @@ class GrowingNumbers:
         """The column of the rows so far."""
         return NumberColumn(self._values.view(), None if self._complete else self._present.view())
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `NumberColumn.of` reads."""
-        arrays = {"values": _narrowest(self._values.view())}
-        return arrays if self._complete else {**arrays, "present": self._present.view()}
+    def arrays(self, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """What `NumberColumn.of` reads, of the rows in that order."""
+        arrays = {"values": _narrowest(self._values.view()[order])}
+        return arrays if self._complete else {**arrays, "present": self._present.view()[order]}
 
 
 def _narrowest(values: NDArray[Any]) -> NDArray[Any]:

@@ -72,13 +72,16 @@ class Segment:
         """Nearest rows of `among` (None: of all) to each of `queries`, as `Funnel.search` in form, and never short."""
         if effort.exact:
             return self._compare_all(queries, count, among, effort.shortlist)
-        similarities, rows = self.funnel.search(queries, count, effort.ef_search, effort.shortlist, among)
+        probed = 0 if among is None else probe_rows(count, among.count, among.rows)
+        # As wide as what is probed: admitted rows that lie in between are found as well.
+        ef_search = max(effort.ef_search, probed)
+        similarities, rows = self.funnel.search(queries, count, ef_search, effort.shortlist, among)
         last = rows[:, min(count, self.manifest.rows if among is None else among.count) - 1]
         if among is None and min(last.tolist()) >= 0:
             return similarities, rows
         missed = last < 0
         if among is not None:
-            missed |= self._is_far(queries, count, among)
+            missed |= self._is_far(queries, count, among, probed)
             if not _are_in(among, rows):
                 missed[:] = True
         if missed.any():
@@ -109,9 +112,8 @@ class Segment:
             raise RuntimeError("the index returned rows that it was told to leave out")
         return found
 
-    def _is_far(self, queries: NDArray[np.float32], count: int, among: Bitmap) -> NDArray[np.bool_]:
-        """For which queries, (n,), too few rows of the set are near to take the graph's word for the nearest."""
-        probed = probe_rows(count, among.count, among.rows)
+    def _is_far(self, queries: NDArray[np.float32], count: int, among: Bitmap, probed: int) -> NDArray[np.bool_]:
+        """For which queries, (n,), too few of the `probed` nearest rows are in the set to believe the graph."""
         if not probed:
             return np.zeros(len(queries), np.bool_)
         near = self.funnel.shortlist(queries, probed, probed)
