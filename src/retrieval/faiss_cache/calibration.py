@@ -28,7 +28,7 @@ TARGETS = (0.90, 0.95, 0.99, 0.999)
 HITS = 10
 """Recall is calibrated for this many hits; longer pages get a shortlist that is longer in proportion."""
 QUERIES = 500
-EFFORTS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 4096)
+EFFORTS = (10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 2048)
 SELECTIVITIES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 FILTERED_QUERIES = 100
 DEVIATIONS = 2.0
