@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import inf, sqrt
-from operator import lt
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from retrieval.domain.search import View as ItemView
 from retrieval.faiss_cache.answers import Admitted, Rows
 from retrieval.faiss_cache.bitmap import Bitmap
 from retrieval.faiss_cache.budget import Residency
+from retrieval.faiss_cache.parts import Part, merged, merged_few, untie
 from retrieval.faiss_cache.plans import Effort, choose_effort
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
 
@@ -49,17 +49,6 @@ class Settled(NamedTuple):
     admitted: Admitted
     effort: Effort
     stages: tuple[Stage, ...]
-
-
-class Part(NamedTuple):
-    """What the segment or the delta found: `similarities` and `rows`, (n, count) each, rows from 0; the norms of all
-    its rows; and the row of the view that its row 0 is.
-    """
-
-    similarities: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    norms: NDArray[np.float32]
-    first: int
 
 
 def _is_plain(options: SearchOptions) -> bool:
@@ -184,46 +173,19 @@ class View:
         """
         effort, stages = self._effort(count, admitted, params, time_us)
         queries = padded(queries)
-        norms = np.sqrt(np.vecdot(queries, queries), dtype=np.float64)[:, np.newaxis]
+        norms = np.sqrt(np.vecdot(queries, queries), dtype=np.float64)
         found = self._found(queries, count, admitted, effort, params)
-        rows, distances = self._merged([self._distances(part, norms) for part in found], len(queries), count)
+        rows, distances = merged(found, norms, count, self.collection.metric, self._names)
         return Rows(rows, distances, admitted.count, effort.ef_search, stages, effort.reduced)
 
     def search_few(
         self, queries: NDArray[np.float32], count: int, settled: Settled, params: SearchParams
     ) -> tuple[list[int], list[float]]:
-        """`search` in plain Python: rows and distances of one query after the other, fewer where there are no more.
-
-        For a hundred hits that takes a fraction of what as many steps of NumPy do.
-        """
+        """`search` where hits are few: rows and distances query after query, less where there are no more."""
         queries = padded(queries)
-        metric = self.collection.metric
-        parts = [
-            (part.similarities.tolist(), part.rows.tolist(), part.norms[part.rows].tolist(), part.first)
-            for part in self._found(queries, count, settled.admitted, settled.effort, params)
-        ]
-        all_rows: list[int] = []
-        all_distances: list[float] = []
-        for number, square in enumerate([float(np.dot(q, q)) for q in queries]):
-            rows: list[int] = []
-            distances: list[float] = []
-            norm = sqrt(square)
-            for similarities, found, norms, first in parts:
-                away = _away(similarities[number], norms[number], norm, metric)
-                if len(rows) == count and away[0] > distances[-1]:
-                    continue  # nothing of the delta is near enough
-                here = [row + first for row in found[number] if row >= 0]
-                rows += here
-                distances += away[: len(here)]
-            if not all(map(lt, distances, distances[1:])):
-                # Also those of one part may be out of order: dividing by the norms swaps neighbours.
-                array = np.array(rows)
-                keys = list(zip(distances, self.item_ids(array), self.chunk_indexes(array), strict=True))
-                order = sorted(range(len(rows)), key=keys.__getitem__)
-                rows, distances = [rows[n] for n in order], [distances[n] for n in order]
-            all_rows += rows[:count]
-            all_distances += distances[:count]
-        return all_rows, all_distances
+        norms = [sqrt(np.dot(query, query)) for query in queries]
+        found = self._found(queries, count, settled.admitted, settled.effort, params)
+        return merged_few(found, norms, count, self.collection.metric, self._names)
 
     def refine(
         self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
@@ -245,7 +207,7 @@ class View:
             order = np.argsort(distances, kind="stable")[: stage.candidate_count]
             rows, distances = rows[order], distances[order]
         rows, distances = rows[np.newaxis], distances[np.newaxis]
-        self._untie(rows, distances)
+        untie(rows, distances, self._names)
         return Rows(rows, distances, admitted.count, wide, tuple(stages))
 
     def item_ids(self, rows: NDArray[np.int64]) -> list[str]:
@@ -268,6 +230,10 @@ class View:
         if self.segment is not None and rows.max() < self.segment_rows:
             return self.segment.columns.item_ids.joined(rows)
         return JoinedNames.of(self.encoded_item_ids(rows.tolist()))
+
+    def _names(self, rows: NDArray[np.int64]) -> list[tuple[str, int]]:
+        """Item id and chunk index of each of `rows` (n,): the order of what is equally near."""
+        return list(zip(self.item_ids(rows), self.chunk_indexes(rows), strict=True))
 
     def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Owner of each of `rows` (n,); empty where there is none."""
@@ -342,64 +308,6 @@ class View:
             parts.append(Part(*found, self.delta.norms, self.segment_rows))
         return parts
 
-    def _distances(self, part: Part, norms: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Rows of the view and distances as the domain defines them, infinite where there is no row.
-
-        `norms`: (n, 1), of the queries.
-        """
-        similarities, rows, row_norms, first = part
-        if self.collection.metric is Metric.COSINE:
-            distances = similarities / (row_norms[rows] * norms)
-            np.subtract(1.0, distances, out=distances)
-            np.maximum(distances, 0.0, out=distances)
-        elif self.collection.metric is Metric.L2:
-            distances = np.sqrt(np.maximum(similarities, 0.0), dtype=np.float64)
-        else:
-            distances = -similarities.astype(np.float64)
-        if (rows[:, -1] < 0).any():  # what is missing stands at the end
-            missing = rows < 0
-            distances[missing] = np.inf
-            rows = np.where(missing, -1, rows + first)
-        elif first:
-            rows = rows + first
-        return rows, distances
-
-    def _merged(
-        self, parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]], queries: int, count: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        if not parts:
-            return np.full((queries, count), -1), np.full((queries, count), np.inf)
-        rows, distances = parts[0]
-        if len(parts) > 1 and rows.shape[1] == count and (parts[1][1][:, 0] > distances[:, -1]).all():
-            parts = parts[:1]  # nothing of the delta is near enough
-        if len(parts) > 1:
-            rows = np.concatenate([r for r, _ in parts], axis=1)
-            distances = np.concatenate([d for _, d in parts], axis=1)
-        elif rows.shape[1] == count and (distances[:, 1:] > distances[:, :-1]).all():
-            return rows, distances
-        # Also one part may be out of order: dividing by the norms swaps neighbours.
-        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        numbers = np.arange(queries)[:, np.newaxis]
-        rows, distances = rows[numbers, order], distances[numbers, order]
-        if rows.shape[1] < count:
-            room = ((0, 0), (0, count - rows.shape[1]))
-            rows = np.pad(rows, room, constant_values=-1)
-            distances = np.pad(distances, room, constant_values=np.inf)
-        self._untie(rows, distances)
-        return rows, distances
-
-    def _untie(self, rows: NDArray[np.int64], distances: NDArray[np.float64]) -> None:
-        """Order rows of equal distance by item id, then chunk."""
-        tied = distances[:, 1:] == distances[:, :-1]
-        if not tied.any():
-            return
-        tied &= np.isfinite(distances[:, 1:])
-        for number in np.flatnonzero(tied.any(axis=1)).tolist():
-            real = rows[number][rows[number] >= 0]
-            keys = list(zip(distances[number], self.item_ids(real), self.chunk_indexes(real), strict=False))
-            order = sorted(range(len(real)), key=keys.__getitem__)
-            rows[number, : len(real)] = real[order]
-
     def _compared(self, query: NDArray[np.float32], rows: NDArray[np.int64], dimension: int) -> NDArray[np.float64]:
         """Distances of `rows` on the first `dimension` components, (n,) float64."""
         metric = self.collection.metric
@@ -438,13 +346,3 @@ class View:
         old = iter(read(self.segment.columns)(rows[~recent]))
         new = iter(read(self.delta.columns)(rows[recent] - base))
         return [next(new) if late else next(old) for late in recent.tolist()]
-
-
-def _away(similarities: list[float], norms: list[float], norm: float, metric: Metric) -> list[float]:
-    """Distances of the rows found for one query, as `View._distances` makes them."""
-    if metric is Metric.COSINE:
-        distances = [1.0 - s / (n * norm) for s, n in zip(similarities, norms, strict=True)]
-        return distances if min(distances) >= 0.0 else [max(d, 0.0) for d in distances]
-    if metric is Metric.L2:
-        return [sqrt(max(s, 0.0)) for s in similarities]
-    return [-s for s in similarities]
