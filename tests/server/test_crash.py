@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import asyncpg
 import grpc
 import pytest
 
+from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from tests.server.process import Stubs, create, random_items, server_process, stubs_for
 
@@ -116,3 +118,40 @@ async def test_sigterm_lets_a_stream_finish_its_batch(database_url: str, name: s
         assert reply.upserted_count == BATCH
         assert await server.terminate() == 0
     assert await _stored_batches(database_url, name) == {0: BATCH}
+
+
+async def test_acknowledged_events_outlive_sigkill(database_url: str, name: str) -> None:
+    now = int(time.time()) - 86_400
+
+    async def batches() -> AsyncIterator[feedback_pb.StreamEventsRequest]:
+        for number in range(500):
+            events = [feedback_pb.Event(user_id="ann", item_id=f"{number}-{n}", type="view") for n in range(BATCH)]
+            for event in events:
+                event.occurred_at.FromSeconds(now + number)
+            yield feedback_pb.StreamEventsRequest(batch=feedback_pb.RecordEventsRequest(collection=name, events=events))
+
+    acknowledged: list[int] = []
+    async with (
+        server_process("--migrate", RETRIEVAL_DATABASE_URL=database_url) as server,
+        stubs_for(server.target) as s,
+    ):
+        await create(s, name)
+        with pytest.raises(grpc.aio.AioRpcError):  # noqa: PT012
+            async for ack in s.feedback.StreamEvents(batches()):
+                acknowledged.append(ack.batch_index)
+                if len(acknowledged) == 5:
+                    server.kill()
+        await server.process.wait()
+    connection = await asyncpg.connect(database_url)
+    try:
+        rows = await connection.fetch(
+            "SELECT e.item_id FROM retrieval.events e JOIN retrieval.collections c USING (collection_id) "
+            "WHERE c.name = $1",
+            name,
+        )
+    finally:
+        await connection.close()
+    stored = Counter(int(r["item_id"].partition("-")[0]) for r in rows)
+    assert acknowledged == list(range(len(acknowledged)))
+    assert set(acknowledged) <= set(stored)
+    assert set(stored.values()) == {BATCH}

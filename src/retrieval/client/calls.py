@@ -97,6 +97,22 @@ class RetrievalClient:
         )
         return reply
 
+    async def stream_events(
+        self, batches: AsyncIterable[feedback_pb.RecordEventsRequest], *, timeout_s: float | None = None
+    ) -> AsyncIterator[feedback_pb.StreamEventsResponse]:
+        """Store batch after batch; yields an acknowledgement for each once it is durable."""
+
+        async def requests() -> AsyncIterator[feedback_pb.StreamEventsRequest]:
+            async for batch in batches:
+                yield feedback_pb.StreamEventsRequest(batch=batch)
+
+        call = self.feedback.StreamEvents(requests(), timeout=timeout_s, metadata=self._metadata)
+        try:
+            async for reply in call:
+                yield reply
+        finally:
+            call.cancel()
+
     async def similar(
         self,
         collection: str,

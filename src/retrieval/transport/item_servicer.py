@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.search import NO_FILTER, View
 from retrieval.transport import enums
+from retrieval.transport.acknowledge import acknowledge
 from retrieval.transport.caller import Caller
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_filters import read_filter
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 MAX_REQUEST_ID_BYTES = 128
-READ_AHEAD = 2
-"""Batches of a stream that are decoded and checked while an earlier one is being written."""
 
 
 class ItemServicer(pb_grpc.ItemServiceServicer):
@@ -64,23 +62,7 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamUpsertItemsRequest], context: Context
     ) -> None:
         """Write batch after batch; while one is written the next ones are decoded and checked."""
-        ahead: asyncio.Queue[PreparedUpsert | Exception | None] = asyncio.Queue(READ_AHEAD)
-        reading = asyncio.create_task(self._read_ahead(request_iterator, ahead))
-        try:
-            number = 0
-            while (batch := await ahead.get()) is not None:
-                if isinstance(batch, Exception):
-                    raise batch
-                receipt = await write_upsert(self._stores, batch)
-                await context.write(
-                    pb.StreamUpsertItemsResponse(
-                        batch_index=number, upserted_count=receipt.count, consistency_token=receipt.token
-                    )
-                )
-                number += 1
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+        await acknowledge(request_iterator, self._prepare, self._write_batch, context)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, _context: Context) -> pb.DeleteItemsResponse:
         """Delete items, all or none."""
@@ -133,25 +115,18 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         for item in items:
             write_item(item, types, into.items.add())
 
-    async def _read_ahead(
-        self,
-        requests: AsyncIterator[pb.StreamUpsertItemsRequest],
-        ahead: asyncio.Queue[PreparedUpsert | Exception | None],
-    ) -> None:
-        """Put checked batches into the queue, then None; or the first error, after which nothing is read."""
+    async def _prepare(self, request: pb.StreamUpsertItemsRequest) -> PreparedUpsert:
+        require(request.HasField("batch"), "batch", "is required")
         try:
-            async for request in requests:
-                require(request.HasField("batch"), "batch", "is required")
-                await ahead.put(await self._read_batch(request.batch))
-            await ahead.put(None)
-        except Exception as error:
-            await ahead.put(error)
-
-    async def _read_batch(self, request: pb.UpsertItemsRequest) -> PreparedUpsert:
-        try:
-            return await prepare_upsert(self._stores, _read_upsert(request))
+            return await prepare_upsert(self._stores, _read_upsert(request.batch))
         except InvalidArgumentError as error:
             raise error.under("batch") from error
+
+    async def _write_batch(self, number: int, batch: PreparedUpsert) -> pb.StreamUpsertItemsResponse:
+        receipt = await write_upsert(self._stores, batch)
+        return pb.StreamUpsertItemsResponse(
+            batch_index=number, upserted_count=receipt.count, consistency_token=receipt.token
+        )
 
 
 def _read_upsert(request: pb.UpsertItemsRequest) -> Upsert:

@@ -55,3 +55,21 @@ class RecordEventsResponse(_message.Message):
     duplicate_count: int
     consistency_token: str
     def __init__(self, recorded_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., consistency_token: _Optional[str] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("batch",)
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    batch: RecordEventsRequest
+    def __init__(self, batch: _Optional[_Union[RecordEventsRequest, _Mapping]] = ...) -> None: ...
+
+class StreamEventsResponse(_message.Message):
+    __slots__ = ("batch_index", "recorded_count", "duplicate_count", "consistency_token")
+    BATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    batch_index: int
+    recorded_count: int
+    duplicate_count: int
+    consistency_token: str
+    def __init__(self, batch_index: _Optional[int] = ..., recorded_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., consistency_token: _Optional[str] = ...) -> None: ...

@@ -43,6 +43,11 @@ class FeedbackServiceStub:
                 request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamEvents = channel.stream_stream(
+                '/retrieval.v1.FeedbackService/StreamEvents',
+                request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServiceServicer:
@@ -60,6 +65,14 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamEvents(self, request_iterator, context):
+        """Stores batch after batch, and acknowledges each, in order, once it is durable. An error ends the stream, after the
+        acknowledgements of the batches before it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeedbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -67,6 +80,11 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.RecordEvents,
                     request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsResponse.SerializeToString,
+            ),
+            'StreamEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -100,6 +118,33 @@ class FeedbackService:
             '/retrieval.v1.FeedbackService/RecordEvents',
             retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsRequest.SerializeToString,
             retrieval_dot_v1_dot_feedback__service__pb2.RecordEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/retrieval.v1.FeedbackService/StreamEvents',
+            retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.SerializeToString,
+            retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,
