@@ -67,7 +67,8 @@ async def test_a_build_is_queued_done_and_reported(postgres: Stores, collection:
     assert (full.dimension, full.m, full.ef_construction) == (16, *preset(16, collection.active))
     assert after[ivfflat_index(version_id)].lists == default_lists(1500) == 1
     report = await postgres.builder.report(collection, collection.active)
-    assert report.row_count == 1500
+    # An estimate: what the load reports to the statistics may come in after ANALYZE has counted, and be added to it.
+    assert report.row_count in {1500, 3000}
     assert report.table_bytes > 1500 * 16 * 2
     assert await postgres.builder.build(collection, collection.active, BuildSpec(frozenset(IndexKind))) == []
 
