@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -19,7 +19,7 @@ from retrieval.domain.model import EmbeddingVersion, Event, Metric
 from retrieval.domain.planning import MAX_EF_SEARCH, choose
 from retrieval.domain.ranking import best_chunks, best_score
 from retrieval.domain.search import IndexScope, SearchParams, Source, Stage
-from retrieval.domain.vectors import HALF_MAX, combine, distances, scores_of, to_half
+from retrieval.domain.vectors import HALF_MAX, combine, distances, rounded_rows, scores_of, to_half, to_half_rows
 from tests.property.strategies import EVENTS
 
 VERSION = EmbeddingVersion(1, 1, "m", 64, (8, 16, 32))
@@ -226,6 +226,33 @@ def test_stored_vectors_are_finite(vector: np.ndarray, metric: Metric) -> None:
     assert np.isfinite(half).all()
     if metric is Metric.COSINE:
         assert np.linalg.norm(half.astype(np.float64)) == pytest.approx(1.0, abs=2e-3)
+
+
+HALF_TIES = st.builds(
+    lambda bits, sign: float(
+        np.array([(bits & ~0x1FFF | 0x1000) & 0x3FFFFFFF | sign << 31], np.uint32).view(np.float32)[0]
+    ),
+    st.integers(0, 2**30 - 1),
+    st.integers(0, 1),
+)
+"""Values just between two halves, subnormal ones among them."""
+FLOATS = st.floats(width=32) | st.floats(-1.0, 1.0, width=32) | st.floats(-(2.0**-13), 2.0**-13, width=32) | HALF_TIES
+
+
+@settings(max_examples=500)
+@given(
+    vectors=arrays.arrays(np.float32, st.tuples(st.integers(1, 3), st.just(8)), elements=FLOATS),
+    metric=st.sampled_from(Metric),
+)
+def test_rounding_is_that_of_the_processor(vectors: np.ndarray, metric: Metric) -> None:
+    vectors = np.tile(vectors, (1, 512))  # few components go the processor's way
+    half, rounded = to_half_rows(vectors, metric), rounded_rows(vectors, metric)
+    if half is None:
+        assert rounded is None
+    else:
+        assert rounded is not None
+        assert rounded.dtype == np.float32
+        np.testing.assert_array_equal(rounded, half.astype(np.float32))
 
 
 @given(vectors=VECTORS, metric=st.sampled_from(Metric), prefix=st.integers(1, 4))

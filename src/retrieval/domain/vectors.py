@@ -21,6 +21,10 @@ Distances = TypeVar("Distances", float, "NDArray[np.float64]")
 
 HALF_MAX = 65504.0
 """Largest finite float16 (IEEE 754-2008 binary16)."""
+_LEAST_NORMAL_HALF = 2.0**-14
+_FEW_COMPONENTS = 2048
+_DROPPED_BITS = 13
+"""Bits of a float32's fraction that a float16 has not: 23 - 10."""
 
 
 def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: str) -> NDArray[np.float16]:
@@ -60,17 +64,44 @@ def to_half_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.flo
 
     Also None for rows so long or short that a float32 sum is not enough, which `to_half` takes one by one.
     """
+    ready = _ready_rows(vectors, metric)
+    return None if ready is None else ready.astype(np.float16)
+
+
+def rounded_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float32] | None:
+    """`to_half_rows` as float32 of the same values; for many components several times as fast as there and back."""
+    ready = _ready_rows(vectors, metric)
+    if ready is None:
+        return None
+    if ready.size <= _FEW_COMPONENTS:
+        return ready.astype(np.float16).astype(np.float32)
+    bits = ready.view(np.uint32)
+    rounded = bits >> _DROPPED_BITS
+    rounded &= 1
+    rounded += (1 << (_DROPPED_BITS - 1)) - 1  # to nearest, and of two as near to the even one
+    rounded += bits
+    rounded &= np.uint32(2**32 - 2**_DROPPED_BITS)
+    values = rounded.view(np.float32)
+    small = np.abs(ready) < _LEAST_NORMAL_HALF
+    if small.any():
+        # Subnormal halves are multiples of 2^-24, which is the distance of float32 numbers around 0.75.
+        values[small] = (ready[small] + np.float32(0.75)) - np.float32(0.75)
+    return values
+
+
+def _ready_rows(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float32] | None:
+    """Rows that only want rounding; unit L2 norm under cosine."""
     if metric is Metric.COSINE:
         with np.errstate(over="ignore", invalid="ignore"):
             if len(vectors) == 1:  # as single searches come: half the steps of the general case
                 square = float(np.dot(vectors[0], vectors[0]))
-                return (vectors / math.sqrt(square)).astype(np.float16) if 1e-30 < square < 1e30 else None
+                return vectors / math.sqrt(square) if 1e-30 < square < 1e30 else None
             squares = np.vecdot(vectors, vectors)
         # NaN fails every comparison, and these two pass it on.
         if not 1e-30 < squares.min(initial=1.0) <= squares.max(initial=1.0) < 1e30:
             return None
-        return np.asarray(vectors / np.sqrt(squares)[:, np.newaxis], dtype=np.float16)
-    return vectors.astype(np.float16) if (np.abs(vectors) <= HALF_MAX).all() else None
+        return np.asarray(vectors / np.sqrt(squares)[:, np.newaxis])
+    return vectors if (np.abs(vectors) <= HALF_MAX).all() else None
 
 
 def distances(

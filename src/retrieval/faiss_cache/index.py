@@ -12,7 +12,7 @@ from retrieval.application.cache_ports import HitColumns, HitLists, InstantHits
 from retrieval.application.deadline import remaining_s
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.search import IndexAnswer, Source
-from retrieval.domain.vectors import scores_of, to_half_rows
+from retrieval.domain.vectors import rounded_rows, scores_of
 from retrieval.faiss_cache.budget import Residency
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ class CachedIndex:
         ):
             return None
         settled = view.settle(options)
-        half = None if settled is None else to_half_rows(vectors, view.collection.metric)
-        if half is None or settled is None:
+        metric = view.collection.metric
+        queries = None if settled is None else rounded_rows(vectors, metric)
+        if queries is None or settled is None:
             return None
-        queries, metric = half.astype(np.float32), view.collection.metric
         wanted = len(queries) * options.limit
         hits: HitLists | HitColumns
         if wanted <= FEW_HITS:
