@@ -55,11 +55,10 @@ def merged(
     numbers = np.arange(queries)[:, np.newaxis]
     rows, distances = rows[numbers, order], distances[numbers, order]
     untie(rows, distances, names)
-    room = ((0, 0), (0, max(0, count - rows.shape[1])))
-    return (
-        np.pad(rows[:, :count], room, constant_values=-1),
-        np.pad(distances[:, :count], room, constant_values=np.inf),
-    )
+    if rows.shape[1] >= count:
+        return rows[:, :count], distances[:, :count]
+    room = ((0, 0), (0, count - rows.shape[1]))
+    return np.pad(rows, room, constant_values=-1), np.pad(distances, room, constant_values=np.inf)
 
 
 def untie(rows: NDArray[np.int64], distances: NDArray[np.float64], names: Names) -> None:
