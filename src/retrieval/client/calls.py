@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -16,7 +16,7 @@ from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -71,21 +71,11 @@ class RetrievalClient:
         )
         return reply
 
-    async def stream_upsert(
+    def stream_upsert(
         self, batches: AsyncIterable[items_pb.UpsertItemsRequest], *, timeout_s: float | None = None
-    ) -> AsyncIterator[items_pb.StreamUpsertItemsResponse]:
+    ) -> AsyncGenerator[items_pb.StreamUpsertItemsResponse, None]:
         """Write batch after batch; yields an acknowledgement for each once it is durable."""
-
-        async def requests() -> AsyncIterator[items_pb.StreamUpsertItemsRequest]:
-            async for batch in batches:
-                yield items_pb.StreamUpsertItemsRequest(batch=batch)
-
-        call = self.items.StreamUpsertItems(requests(), timeout=timeout_s, metadata=self._metadata)
-        try:
-            async for reply in call:
-                yield reply
-        finally:
-            call.cancel()
+        return self._stream(self.items.StreamUpsertItems, items_pb.StreamUpsertItemsRequest, batches, timeout_s)
 
     async def record_events(
         self, collection: str, events: Sequence[feedback_pb.Event], *, timeout_s: float | None = None
@@ -97,16 +87,20 @@ class RetrievalClient:
         )
         return reply
 
-    async def stream_events(
+    def stream_events(
         self, batches: AsyncIterable[feedback_pb.RecordEventsRequest], *, timeout_s: float | None = None
-    ) -> AsyncIterator[feedback_pb.StreamEventsResponse]:
+    ) -> AsyncGenerator[feedback_pb.StreamEventsResponse, None]:
         """Store batch after batch; yields an acknowledgement for each once it is durable."""
+        return self._stream(self.feedback.StreamEvents, feedback_pb.StreamEventsRequest, batches, timeout_s)
 
-        async def requests() -> AsyncIterator[feedback_pb.StreamEventsRequest]:
+    async def _stream(
+        self, method: Any, request: Any, batches: AsyncIterable[Any], timeout_s: float | None
+    ) -> AsyncGenerator[Any, None]:
+        async def requests() -> AsyncIterator[Any]:
             async for batch in batches:
-                yield feedback_pb.StreamEventsRequest(batch=batch)
+                yield request(batch=batch)
 
-        call = self.feedback.StreamEvents(requests(), timeout=timeout_s, metadata=self._metadata)
+        call = method(requests(), timeout=timeout_s, metadata=self._metadata)
         try:
             async for reply in call:
                 yield reply
