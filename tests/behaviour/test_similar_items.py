@@ -99,7 +99,8 @@ async def test_chunks_collapse_to_the_best(agreement: Agreement, chunked: DataSe
 @STRATEGIES
 async def test_seeds_with_several_chunks(agreement: Agreement, chunked: DataSet, strategy: SeedStrategy) -> None:
     seeds = tuple(i for i in listed(chunked) if len(chunked.items[i].chunks) > 1)
-    for start in range(0, 20, 2):
+    # Centroids of IVFFlat are drawn anew each time, and few queries say little of a mean.
+    for start in range(10 if agreement.backend.exact else 70):
         pair = seeds[start : start + 2]
         result = await agreement.of(chunked, SimilarItems(chunked.name, pair, strategy=strategy), excluded=pair)
         assert len(result.hits) == 10
