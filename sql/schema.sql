@@ -31,6 +31,13 @@ ALTER TABLE retrieval.change_log ALTER COLUMN "position" ADD GENERATED ALWAYS AS
     CACHE 1
 );
 
+CREATE TABLE retrieval.collection_engagement (
+    collection_id bigint NOT NULL,
+    newest_event_at timestamp with time zone NOT NULL,
+    folded bigint DEFAULT 1 NOT NULL
+)
+WITH (fillfactor='70');
+
 CREATE TABLE retrieval.collections (
     collection_id bigint NOT NULL,
     name text NOT NULL COLLATE pg_catalog."C",
@@ -41,6 +48,7 @@ CREATE TABLE retrieval.collections (
     popular_min_rating_count bigint NOT NULL,
     rating_scale_max double precision NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    event_types jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT collections_metric_check CHECK ((metric = ANY (ARRAY['cosine'::text, 'inner_product'::text, 'l2'::text]))),
     CONSTRAINT collections_rating_scale_max_check CHECK ((rating_scale_max > (0)::double precision)),
     CONSTRAINT collections_visibility_mode_check CHECK ((visibility_mode = ANY (ARRAY['public_by_default'::text, 'private_by_default'::text])))
@@ -97,6 +105,26 @@ CREATE TABLE retrieval.embeddings (
 )
 PARTITION BY LIST (version_id);
 
+CREATE TABLE retrieval.event_batches (
+    "position" bigint NOT NULL,
+    collection_id bigint NOT NULL,
+    item_ids text[] NOT NULL,
+    hours timestamp with time zone[] NOT NULL,
+    views integer[] NOT NULL,
+    reposts integer[] NOT NULL,
+    engagement double precision[] NOT NULL,
+    newest_event_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE retrieval.event_batches ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.event_batches_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE retrieval.events (
     collection_id bigint NOT NULL,
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -133,6 +161,24 @@ CREATE TABLE retrieval.index_builds (
     CONSTRAINT index_builds_kind_check CHECK ((kind = ANY (ARRAY['hnsw'::text, 'ivfflat'::text, 'popular_hnsw'::text, 'attribute'::text]))),
     CONSTRAINT index_builds_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'building'::text, 'ready'::text, 'failed'::text])))
 );
+
+CREATE TABLE retrieval.item_counts (
+    collection_id bigint NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    view_count bigint NOT NULL,
+    repost_count bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+CREATE TABLE retrieval.item_engagement (
+    collection_id bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    views bigint NOT NULL,
+    reposts bigint NOT NULL,
+    engagement double precision NOT NULL
+)
+WITH (fillfactor='70');
 
 CREATE TABLE retrieval.items (
     collection_id bigint NOT NULL,
@@ -181,6 +227,15 @@ ALTER TABLE retrieval.model_versions ALTER COLUMN model_version_id ADD GENERATED
     CACHE 1
 );
 
+CREATE TABLE retrieval.owner_edges (
+    collection_id bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    owner_id text NOT NULL COLLATE pg_catalog."C",
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT owner_edges_kind_check CHECK ((kind = ANY (ARRAY['follow'::text, 'block'::text, 'mute'::text])))
+);
+
 CREATE TABLE retrieval.relationships (
     collection_id bigint NOT NULL,
     item_id text NOT NULL COLLATE pg_catalog."C",
@@ -222,6 +277,15 @@ CREATE TABLE retrieval.training_pairs (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE retrieval.trending_items (
+    collection_id bigint NOT NULL,
+    window_s integer NOT NULL,
+    item_ids text[] NOT NULL,
+    scores double precision[] NOT NULL,
+    folded bigint NOT NULL,
+    refreshed_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE retrieval.user_profiles (
     version_id bigint NOT NULL,
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -236,6 +300,9 @@ ALTER TABLE ONLY retrieval.bandit_arms
 
 ALTER TABLE ONLY retrieval.change_log
     ADD CONSTRAINT change_log_pkey PRIMARY KEY ("position");
+
+ALTER TABLE ONLY retrieval.collection_engagement
+    ADD CONSTRAINT collection_engagement_pkey PRIMARY KEY (collection_id);
 
 ALTER TABLE ONLY retrieval.collections
     ADD CONSTRAINT collections_name_key UNIQUE (name);
@@ -252,11 +319,20 @@ ALTER TABLE ONLY retrieval.embedding_versions
 ALTER TABLE ONLY retrieval.embeddings
     ADD CONSTRAINT embeddings_pkey PRIMARY KEY (version_id, item_id, chunk_index);
 
+ALTER TABLE ONLY retrieval.event_batches
+    ADD CONSTRAINT event_batches_pkey PRIMARY KEY ("position");
+
 ALTER TABLE ONLY retrieval.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (collection_id, user_id, occurred_at, item_id, event_id);
 
 ALTER TABLE ONLY retrieval.index_builds
     ADD CONSTRAINT index_builds_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY retrieval.item_counts
+    ADD CONSTRAINT item_counts_pkey PRIMARY KEY (collection_id, item_id);
+
+ALTER TABLE ONLY retrieval.item_engagement
+    ADD CONSTRAINT item_engagement_pkey PRIMARY KEY (collection_id, hour, item_id);
 
 ALTER TABLE ONLY retrieval.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (collection_id, item_id);
@@ -270,6 +346,9 @@ ALTER TABLE ONLY retrieval.model_versions
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_pkey PRIMARY KEY (model_version_id);
 
+ALTER TABLE ONLY retrieval.owner_edges
+    ADD CONSTRAINT owner_edges_pkey PRIMARY KEY (collection_id, user_id, kind, owner_id);
+
 ALTER TABLE ONLY retrieval.relationships
     ADD CONSTRAINT relationships_pkey PRIMARY KEY (collection_id, item_id, kind, related_item_id);
 
@@ -282,6 +361,9 @@ ALTER TABLE ONLY retrieval.service_state
 ALTER TABLE ONLY retrieval.training_pairs
     ADD CONSTRAINT training_pairs_pkey PRIMARY KEY (collection_id, user_id, item_id, interaction_at, model_version);
 
+ALTER TABLE ONLY retrieval.trending_items
+    ADD CONSTRAINT trending_items_pkey PRIMARY KEY (collection_id, window_s);
+
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (version_id, user_id, interest);
 
@@ -289,7 +371,11 @@ CREATE INDEX change_log_by_transaction ON retrieval.change_log USING btree (tran
 
 CREATE UNIQUE INDEX embedding_versions_one_active ON retrieval.embedding_versions USING btree (collection_id) WHERE (state = 'active'::text);
 
+CREATE INDEX items_by_owner ON retrieval.items USING btree (collection_id, owner_id, created_at DESC, item_id) WHERE listed;
+
 CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, rating_count DESC, rating_value DESC NULLS LAST, item_id);
+
+CREATE INDEX items_by_time ON retrieval.items USING btree (collection_id, created_at DESC, item_id) WHERE listed;
 
 CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
 
@@ -297,6 +383,9 @@ CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING 
 
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.collection_engagement
+    ADD CONSTRAINT collection_engagement_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.embedding_versions
     ADD CONSTRAINT embedding_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
@@ -306,6 +395,9 @@ ALTER TABLE ONLY retrieval.index_builds
 
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.trending_items
+    ADD CONSTRAINT trending_items_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;

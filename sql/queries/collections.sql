@@ -1,7 +1,8 @@
 -- name: insert_collection
 INSERT INTO retrieval.collections (
-    name, metric, attributes, visibility_mode, popular_min_rating_value, popular_min_rating_count, rating_scale_max
-) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    name, metric, attributes, visibility_mode, popular_min_rating_value, popular_min_rating_count, rating_scale_max,
+    event_types
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (name) DO NOTHING
 RETURNING collection_id
 
@@ -35,7 +36,7 @@ SELECT collection_id FROM retrieval.collections WHERE name = $1 FOR UPDATE
 -- Expects the unique index on name.
 SELECT
     c.collection_id, c.name, c.metric, c.attributes, c.visibility_mode, c.popular_min_rating_value,
-    c.popular_min_rating_count, c.rating_scale_max, c.created_at,
+    c.popular_min_rating_count, c.rating_scale_max, c.event_types, c.created_at,
     (
         SELECT jsonb_agg(jsonb_build_object(
             'version_id', v.version_id, 'version', v.version, 'model', v.model, 'dimension', v.dimension,
@@ -55,7 +56,8 @@ UPDATE retrieval.collections SET
     attributes = attributes || $2::jsonb,
     popular_min_rating_value = coalesce($3, popular_min_rating_value),
     popular_min_rating_count = coalesce($4, popular_min_rating_count),
-    rating_scale_max = coalesce($5, rating_scale_max)
+    rating_scale_max = coalesce($5, rating_scale_max),
+    event_types = event_types || $6::jsonb
 WHERE collection_id = $1
 
 -- name: delete_collection
@@ -66,6 +68,18 @@ DELETE FROM retrieval.items WHERE collection_id = $1
 
 -- name: delete_collection_events
 DELETE FROM retrieval.events WHERE collection_id = $1
+
+-- name: delete_collection_edges
+DELETE FROM retrieval.owner_edges WHERE collection_id = $1
+
+-- name: delete_collection_batches
+DELETE FROM retrieval.event_batches WHERE collection_id = $1
+
+-- name: delete_collection_engagement
+DELETE FROM retrieval.item_engagement WHERE collection_id = $1
+
+-- name: delete_collection_counts
+DELETE FROM retrieval.item_counts WHERE collection_id = $1
 
 -- name: delete_collection_requests
 DELETE FROM retrieval.requests WHERE collection_id = $1

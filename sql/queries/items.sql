@@ -66,22 +66,31 @@ SELECT transaction_id::text AS transaction_id, pg_notify('retrieval_changes', ''
 SELECT pg_current_xact_id()::text AS transaction_id
 
 -- name: get_items
--- Expects the primary key.
+-- Expects the primary keys of both tables.
 SELECT
-    item_id, owner_id, visibility, audience, status, rating_value, rating_count, tags, text, attributes,
-    created_at, updated_at{payload}
-FROM retrieval.items
-WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}
+    i.item_id, i.owner_id, i.visibility, i.audience, i.status, i.rating_value, i.rating_count, i.tags, i.text,
+    i.attributes, i.created_at, i.updated_at, coalesce(c.view_count, 0) AS view_count,
+    coalesce(c.repost_count, 0) AS repost_count{payload}
+FROM (
+    SELECT * FROM retrieval.items
+    WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}
+) AS i
+LEFT JOIN retrieval.item_counts AS c ON c.collection_id = $1 AND c.item_id = i.item_id
 
 -- name: list_items
--- Expects the primary key, read in order.
+-- Expects the primary keys of both tables, that of items read in order.
 SELECT
-    item_id, owner_id, visibility, audience, status, rating_value, rating_count, tags, text, attributes,
-    created_at, updated_at{payload}
-FROM retrieval.items
-WHERE collection_id = $1 AND item_id > $2 AND {predicate}
-ORDER BY item_id
-LIMIT $3
+    i.item_id, i.owner_id, i.visibility, i.audience, i.status, i.rating_value, i.rating_count, i.tags, i.text,
+    i.attributes, i.created_at, i.updated_at, coalesce(c.view_count, 0) AS view_count,
+    coalesce(c.repost_count, 0) AS repost_count{payload}
+FROM (
+    SELECT * FROM retrieval.items
+    WHERE collection_id = $1 AND item_id > $2 AND {predicate}
+    ORDER BY item_id
+    LIMIT $3
+) AS i
+LEFT JOIN retrieval.item_counts AS c ON c.collection_id = $1 AND c.item_id = i.item_id
+ORDER BY i.item_id
 
 -- name: get_chunks
 -- Expects the primary key.

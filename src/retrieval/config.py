@@ -30,6 +30,8 @@ _POSITIVE = (
     "cache_heartbeat_ms",
     "cache_delta_rows",
 )
+MIN_RETENTION_DAYS = 90
+"""The longest window of what trends, and what a user's profile draws on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ class Settings:
     """The cache looks for changes at least this often; usually a notification wakes it at once."""
     cache_delta_rows: int = 5_000
     """Changed rows held in memory before the next segment is built; more where a tenth of the segment is more."""
+    event_retention_days: int = 400
+    """Events are kept for so many days after they happened and were recorded, by whole months; 90 or more. 0: for
+    good."""
+    trending_refresh_s: float = 30.0
+    """Lists of what trends are made anew as often as this where events came; long ones take a rest in between."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -91,6 +98,10 @@ class Settings:
         for setting in _POSITIVE:
             if getattr(self, setting) < 1:
                 raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+        if self.event_retention_days != 0 and self.event_retention_days < MIN_RETENTION_DAYS:
+            raise SettingsError(f"RETRIEVAL_EVENT_RETENTION_DAYS must be 0 (for good) or at least {MIN_RETENTION_DAYS}")
+        if not self.trending_refresh_s > 0:
+            raise SettingsError("RETRIEVAL_TRENDING_REFRESH_S must be positive")
         if self.front not in _FRONTS:
             raise SettingsError(f"RETRIEVAL_FRONT={self.front!r} must be one of {', '.join(_FRONTS)}")
         if self.tls != (self.tls_key != Path()):

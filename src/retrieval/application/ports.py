@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.cache_ports import VectorCache
+    from retrieval.application.engagement_ports import EngagementStore, UserFeed
+    from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
         AttributeType,
         Collection,
@@ -128,8 +130,9 @@ class CollectionStore(Protocol):
         add_attributes: Mapping[str, AttributeType],
         popular: PopularThresholds | None,
         rating_scale_max: float | None,
+        event_types: Mapping[str, EventType] | None = None,
     ) -> Collection:
-        """Declare attributes and change settings; None leaves a setting."""
+        """Declare attributes and change settings; None leaves a setting, and so does an event type not named."""
         ...
 
     async def delete(self, name: str) -> None:
@@ -292,4 +295,6 @@ class Stores:
     index: VectorIndex
     events: EventStore
     builder: IndexBuilder
+    engagement: EngagementStore
+    user_feed: UserFeed
     cache: VectorCache | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.application.limits import MAX_EXCLUDED, MAX_HISTORY
-from retrieval.domain.engagement import Engagement, read_history
+from retrieval.domain.engagement import Engagement, event_types_of, read_history
 from retrieval.domain.model import Viewer
 from retrieval.domain.vectors import combine
 
@@ -49,7 +49,9 @@ async def profile_of(stores: Stores, scope: Scope, user_id: str, history: Sequen
     events = (
         list(history) if history is not None else await stores.events.history(scope.collection, user_id, MAX_HISTORY)
     )
-    engagement = read_history(events, scope.collection.rating_scale_max, time.time_ns() // 1000)
+    engagement = read_history(
+        events, scope.collection.rating_scale_max, time.time_ns() // 1000, event_types_of(scope.collection)
+    )
     seen: Sequence[str] = tuple(engagement.seen)
     if stored and len(events) == MAX_HISTORY:
         seen = await stores.events.seen(scope.collection, user_id, MAX_EXCLUDED)

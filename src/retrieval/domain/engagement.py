@@ -1,20 +1,33 @@
 """What a user's events say: weights by type and age, what they attract, what they repel.
 
 Weights follow the order of costs a user pays (a purchase or share says more than a click, an explicit negative more
-than a skipped post); half-lives are longer for deliberate acts. They are defaults of this service.
+than a skipped post); half-lives are longer for deliberate acts. They are defaults of this service, and each collection
+may have its own; docs/events.md has the table, the reasons and the sources.
 """
 
 from __future__ import annotations
 
+import math
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from retrieval.domain.model import Event
+    from retrieval.domain.model import Collection, Event
 
-DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+USUAL_DWELL_S = 30.0
+"""A dwell of as long counts by the type's weight; the measure is logarithmic, as the first seconds say the most."""
+MAX_DWELL_FACTOR = 2.0
+"""A page that was left open says no more than this."""
+
+VIEW = "view"
+REPOST = "repost"
+"""The types that items count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +81,51 @@ class Engagement:
     repelling_owner_items: frozenset[str]
 
 
-def event_weight(event: Event, now_us: int, rating_scale_max: float) -> float:
-    """Signed weight of one event: type weight x 2^(-age / half-life); a rating r counts by 2 r / max - 1."""
-    kind = EVENT_TYPES[event.event_type]
-    weight = kind.weight
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """How often an item was seen and passed on."""
+
+    view_count: int = 0
+    repost_count: int = 0
+
+
+def event_types_of(collection: Collection) -> Mapping[str, EventType]:
+    """The event types as they count in a collection: the defaults, but for those it has settings of its own for."""
+    return {**EVENT_TYPES, **collection.event_types} if collection.event_types else EVENT_TYPES
+
+
+def user_hash(user_id: str) -> int:
+    """32 bits that stand for a user in a notification: who hears it forgets what it keeps of all users with them."""
+    return zlib.crc32(user_id.encode())
+
+
+def fresh_weight(event: Event, rating_scale_max: float, types: Mapping[str, EventType] = EVENT_TYPES) -> float:
+    """Signed weight of one event at the moment it happens.
+
+    It is the type's weight; for a rating r of max times 2 r / max - 1, for a dwell of t seconds times
+    min(2, ln(1 + t) / ln(1 + 30)).
+    """
+    weight = types[event.event_type].weight
     if event.event_type == "rating" and event.value is not None:
         weight *= max(-1.0, min(1.0, 2.0 * event.value / rating_scale_max - 1.0))
+    elif event.event_type == "dwell" and event.dwell_ms is not None:
+        weight *= min(MAX_DWELL_FACTOR, math.log1p(event.dwell_ms / 1000) / math.log1p(USUAL_DWELL_S))
+    return weight
+
+
+def event_weight(
+    event: Event, now_us: int, rating_scale_max: float, types: Mapping[str, EventType] = EVENT_TYPES
+) -> float:
+    """Signed weight of one event now: `fresh_weight` x 2^(-age / half-life)."""
     age_days = max(0, now_us - event.occurred_at) / DAY_US
-    return float(weight * 2.0 ** (-age_days / kind.half_life_days))
+    decay = 2.0 ** (-age_days / types[event.event_type].half_life_days)
+    return float(fresh_weight(event, rating_scale_max, types) * decay)
 
 
-def read_history(events: Iterable[Event], rating_scale_max: float, now_us: int) -> Engagement:
-    """What `events` say at `now_us` (microseconds since the epoch).
+def read_history(
+    events: Iterable[Event], rating_scale_max: float, now_us: int, types: Mapping[str, EventType] = EVENT_TYPES
+) -> Engagement:
+    """What `events` say at `now_us` (microseconds since the epoch), by the `types` of their collection.
 
     Weights of one item add up; an explicit negative (a type with a negative weight, or a rating below the middle)
     repels whatever else happened, so that many views cannot drown it. Ages count from the newest event where that
@@ -93,10 +139,10 @@ def read_history(events: Iterable[Event], rating_scale_max: float, now_us: int) 
     repelling: set[str] = set()
     owners: set[str] = set()
     for event in history:
-        weight = event_weight(event, now_us, rating_scale_max)
+        weight = event_weight(event, now_us, rating_scale_max, types)
         if weight < 0:
             repelling.add(event.item_id)
-        if EVENT_TYPES[event.event_type].against_owner:
+        if types[event.event_type].against_owner:
             owners.add(event.item_id)
         total[event.item_id] = total.get(event.item_id, 0.0) + weight
     attracting = {i: w for i, w in total.items() if w > 0 and i not in repelling}

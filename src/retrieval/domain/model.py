@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.domain.engagement import EventType
+
 MAX_DIMENSION = 4000
 """pgvector indexes at most 4,000 half-precision dimensions (pgvector README, "HNSW")."""
 
@@ -119,7 +121,10 @@ class PopularThresholds:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Items that are searched together. `collection_id` is the store's own key."""
+    """Items that are searched together. `collection_id` is the store's own key.
+
+    `event_types`: those that count other than by default, see `engagement.event_types_of`.
+    """
 
     collection_id: int
     name: str
@@ -130,6 +135,7 @@ class Collection:
     rating_scale_max: float = 5.0
     versions: tuple[EmbeddingVersion, ...] = ()
     created_at: int = 0
+    event_types: Mapping[str, EventType] = field(default_factory=dict)
 
     @property
     def active(self) -> EmbeddingVersion:
@@ -153,7 +159,8 @@ class Chunk:
 class Item:
     """An item as stored. `payload_json` is a JSON object as text; times are microseconds since the epoch.
 
-    `owner_id` is empty where there is no owner. `created_at` is None in a write that leaves it to the store.
+    `owner_id` is empty where there is no owner. `created_at` is None in a write that leaves it to the store. The counts
+    are the store's: a write does not change them.
     """
 
     item_id: str
@@ -170,6 +177,8 @@ class Item:
     payload_json: str | None = None
     created_at: int | None = None
     updated_at: int | None = None
+    view_count: int = 0
+    repost_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.changes import PostgresChanges
+from retrieval.postgres.chores import Chores
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
+from retrieval.postgres.engagement import PostgresEngagement
 from retrieval.postgres.events import PostgresEvents
 from retrieval.postgres.facts import FactsCache
+from retrieval.postgres.folding import FOLD_INTERVAL_S, EventFolder
 from retrieval.postgres.index import PostgresIndex
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
+from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
+from retrieval.postgres.trending import TrendingLists
+from retrieval.postgres.user_feed import PostgresUserFeed
 
 if TYPE_CHECKING:
     from retrieval.application.cache_ports import ChangeFeed
@@ -31,6 +37,8 @@ class PostgresAdapter:
         self._database: Database | None = None
         self._builder: PostgresIndexBuilder | None = None
         self._changes: PostgresChanges | None = None
+        self._user_feed: PostgresUserFeed | None = None
+        self._chores = Chores()
 
     async def url(self) -> str:
         """URL of the database; starts the embedded server where there is no other."""
@@ -62,12 +70,20 @@ class PostgresAdapter:
         )
         self._builder.start()
         self._changes = PostgresChanges(self._database)
+        self._user_feed = PostgresUserFeed(self._database)
+        folder, trending = EventFolder(self._database), TrendingLists(self._database)
+        retention = Retention(self._database, self._settings.event_retention_days)
+        self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
+        self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
+        self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
             PostgresIndex(self._database, facts, self._settings.default_ef_search),
-            PostgresEvents(self._database),
+            PostgresEvents(self._database, self._user_feed),
             self._builder,
+            PostgresEngagement(self._database, self._user_feed, folder, trending, retention),
+            self._user_feed,
         )
 
     @property
@@ -82,7 +98,10 @@ class PostgresAdapter:
         return self._database is not None and await self._database.is_alive()
 
     async def close(self) -> None:
-        """Stop listening and building, close connections, leave the embedded server."""
+        """Stop listening, building and chores, close connections, leave the embedded server."""
+        await self._chores.stop()
+        if self._user_feed is not None:
+            await self._user_feed.stop()
         if self._changes is not None:
             await self._changes.stop()
         if self._builder is not None:

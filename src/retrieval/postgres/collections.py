@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from retrieval.domain.engagement import EVENT_TYPES
 from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import (
     AttributeType,
@@ -26,6 +28,7 @@ from retrieval.postgres.times import to_micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from retrieval.domain.engagement import EventType
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache
 
@@ -86,6 +89,7 @@ class PostgresCollections:
                 collection.popular.min_rating_value,
                 collection.popular.min_rating_count,
                 collection.rating_scale_max,
+                _write_event_types(collection.event_types),
             )
             if collection_id is None:
                 raise AlreadyExistsError(
@@ -101,6 +105,7 @@ class PostgresCollections:
         add_attributes: Mapping[str, AttributeType],
         popular: PopularThresholds | None,
         rating_scale_max: float | None,
+        event_types: Mapping[str, EventType] | None = None,
     ) -> Collection:
         """See `CollectionStore`. New thresholds make the popular indexes useless: they are dropped."""
         sql = queries("collections")
@@ -115,6 +120,7 @@ class PostgresCollections:
                 popular.min_rating_value if popular else None,
                 popular.min_rating_count if popular else None,
                 rating_scale_max,
+                _write_event_types(event_types or {}),
             )
             if popular is not None and popular != before.popular:
                 for version in before.versions:
@@ -148,7 +154,7 @@ class PostgresCollections:
                     await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
                 except asyncpg.LockNotAvailableError:
                     return False
-            for table in ("items", "events", "requests", "changes"):
+            for table in ("items", "events", "edges", "batches", "engagement", "counts", "requests", "changes"):
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
             await _log_change(connection, collection_id)
@@ -269,4 +275,9 @@ def _collection(row: asyncpg.Record) -> Collection:
         row["rating_scale_max"],
         versions,
         to_micros(row["created_at"]),
+        {n: replace(EVENT_TYPES[n], **t) for n, t in json.loads(row["event_types"]).items() if n in EVENT_TYPES},
     )
+
+
+def _write_event_types(types: Mapping[str, EventType]) -> str:
+    return json.dumps({n: {"weight": t.weight, "half_life_days": t.half_life_days} for n, t in types.items()})

@@ -2,55 +2,85 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from retrieval.application.ports import EventReceipt
+from retrieval.domain.engagement import event_types_of
 from retrieval.domain.model import Event
+from retrieval.domain.owner_edges import EDGE_EVENTS
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_micros, to_moment
 from retrieval.postgres.tokens import make_token
+from retrieval.postgres.user_feed import hashes_of, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from retrieval.domain.model import Collection
     from retrieval.postgres.database import Database
+    from retrieval.postgres.user_feed import PostgresUserFeed
 
-_DDL_LOCK = 0x7265_7472_6965_7601  # "retriev", 1: serialises the making of partitions between processes
+DDL_LOCK = 0x7265_7472_6965_7601  # "retriev", 1: serialises the making and dropping of partitions between processes
 
 
 class PostgresEvents:
     """Stores and reads events."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, feed: PostgresUserFeed) -> None:
         self._database = database
+        self._feed = feed
         self._months: set[tuple[int, int]] = set()
 
     async def record(self, collection: Collection, events: Sequence[Event]) -> EventReceipt:
         """See `EventStore`. The primary key is an event's identity: a repeated event changes nothing."""
-        moments = [to_moment(e.occurred_at) for e in events]
-        await self._ensure_months({(m.year, m.month) for m in moments})
-        # Sorted by key, so that concurrent writers of the same events do not deadlock.
-        ordered = sorted(zip(moments, events, strict=True), key=lambda p: (p[1].user_id, p[0], p[1].item_id))
-        columns = [
-            [e.user_id for _, e in ordered],
-            [m for m, _ in ordered],
-            [e.item_id for _, e in ordered],
-            [e.event_id for _, e in ordered],
-            [e.event_type for _, e in ordered],
-            [e.value for _, e in ordered],
-            [e.dwell_ms for _, e in ordered],
-            [e.position for _, e in ordered],
-            [e.predicted_score for _, e in ordered],
-            [e.algorithm for _, e in ordered],
-            [e.device for _, e in ordered],
-            [e.context_json for _, e in ordered],
-        ]
-        async with self._database.transaction() as connection:
-            status = await connection.execute(queries("events")["insert_events"], collection.collection_id, *columns)
-            transaction_id = await connection.fetchval(queries("events")["own_transaction"])
-        recorded = int(status.rpartition(" ")[2])
-        return EventReceipt(recorded, len(events) - recorded, make_token(transaction_id))
+        # The first of several with the same key, and sorted by it: concurrent writers of the same do not deadlock.
+        unique = {(e.user_id, e.occurred_at, e.item_id, e.event_id): e for e in reversed(events)}
+        ordered = [unique[key] for key in sorted(unique)]
+        moments = [to_moment(e.occurred_at) for e in ordered]
+        hashes = hashes_of({e.user_id for e in ordered})
+        statement = fill(
+            queries("events")["record_events"],
+            edges=queries("events")["record_edges"] if any(e.event_type in EDGE_EVENTS for e in ordered) else "",
+        )
+        values = (
+            collection.collection_id,
+            [e.user_id for e in ordered],
+            moments,
+            [e.item_id for e in ordered],
+            [e.event_id for e in ordered],
+            [e.event_type for e in ordered],
+            [e.value for e in ordered],
+            [e.dwell_ms for e in ordered],
+            [e.position for e in ordered],
+            [e.predicted_score for e in ordered],
+            [e.algorithm for e in ordered],
+            [e.device for e in ordered],
+            [e.context_json for e in ordered],
+            json.dumps({name: kind.weight for name, kind in event_types_of(collection).items()}),
+            collection.rating_scale_max,
+            payloads(collection.collection_id, hashes),
+        )
+        row = await self._insert(moments, statement, values)
+        if row["recorded"]:
+            self._feed.announce(collection.collection_id, hashes)
+        return EventReceipt(row["recorded"], len(events) - row["recorded"], make_token(row["transaction_id"]))
+
+    async def _insert(self, moments: Sequence[datetime], statement: str, values: tuple[object, ...]) -> asyncpg.Record:
+        months = {(m.year, m.month) for m in moments}
+        await self._ensure_months(months)
+        try:
+            async with self._database.connection() as connection:
+                return await connection.fetchrow(statement, *values)
+        except asyncpg.CheckViolationError:
+            # Another process dropped a month that is known here as made.
+            self._months -= months
+            await self._ensure_months(months)
+            async with self._database.connection() as connection:
+                return await connection.fetchrow(statement, *values)
 
     async def history(self, collection: Collection, user_id: str, count: int) -> list[Event]:
         """See `EventStore`."""
@@ -86,7 +116,7 @@ class PostgresEvents:
         if not missing:
             return
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _DDL_LOCK)
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", DDL_LOCK)
             for year, month in missing:
                 await connection.execute(_month_statement(year, month))
         self._months |= months

@@ -35,6 +35,8 @@ def read_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> It
         row.get("payload"),
         to_micros(row["created_at"]),
         to_micros(row["updated_at"]),
+        row["view_count"],
+        row["repost_count"],
     )
 
 

@@ -154,7 +154,7 @@ class PostgresItems:
         """See `ItemStore`."""
         parameters = Parameters(collection.collection_id, list(item_ids))
         predicate = compile_predicate(Predicate(viewer=viewer), collection, parameters)
-        sql = fill(queries("items")["get_items"], predicate=predicate, payload=", payload" if with_chunks else "")
+        sql = fill(queries("items")["get_items"], predicate=predicate, payload=", i.payload" if with_chunks else "")
         async with self._database.connection() as connection:
             rows = await connection.fetch(sql, *parameters.values)
             chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
@@ -173,7 +173,7 @@ class PostgresItems:
         """See `ItemStore`."""
         parameters = Parameters(collection.collection_id, item_id, count)
         condition = compile_predicate(predicate, collection, parameters)
-        sql = fill(queries("items")["list_items"], predicate=condition, payload=", payload" if with_chunks else "")
+        sql = fill(queries("items")["list_items"], predicate=condition, payload=", i.payload" if with_chunks else "")
         async with self._database.connection() as connection:
             rows = await connection.fetch(sql, *parameters.values)
             chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}

@@ -11,6 +11,8 @@ import asyncpg
 from retrieval.domain.errors import RetrievalError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from retrieval.postgres.database import Database
 
 CHANNEL = "retrieval_changes"
@@ -22,24 +24,26 @@ PULSE_S = 30.0
 log = logging.getLogger(__name__)
 
 
-class Wakeups:
-    """Wakes whoever waits. What comes while nobody waits is kept for the next who does."""
+class Listener:
+    """Listens on a channel from `start` to `stop`.
 
-    def __init__(self, database: Database) -> None:
+    `on_payload` gets what is sent there. `on_gap` is called when a connection begins to listen: what was sent before
+    may have been missed.
+    """
+
+    def __init__(
+        self, database: Database, channel: str, on_payload: Callable[[str], None], on_gap: Callable[[], None]
+    ) -> None:
         self._database = database
-        self._heard = asyncio.Event()
+        self._channel = channel
+        self._on_payload = on_payload
+        self._on_gap = on_gap
         self._task: asyncio.Task[None] | None = None
 
-    async def wait(self, timeout_s: float) -> None:
-        """See `ChangeFeed`. The first call starts to listen."""
+    def start(self) -> None:
+        """Begin to listen; a second time does nothing."""
         if self._task is None:
-            self._task = asyncio.create_task(self._listen_on(), name="change-wakeups")
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._heard.wait()
-        except TimeoutError:
-            return
-        self._heard.clear()
+            self._task = asyncio.create_task(self._listen_on(), name=f"{self._channel}-listener")
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -53,18 +57,17 @@ class Wakeups:
             try:
                 await self._listen()
             except (RetrievalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                log.warning("changes are looked for at intervals only: %s", error)
+                log.warning("changes on %s are looked for at intervals only: %s", self._channel, error)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
         """Listen until the connection is lost."""
-        connection = await self._database.dedicated("retrieval-changes")
+        connection = await self._database.dedicated(self._channel.replace("_", "-"))
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(CHANNEL, lambda *_: self._heard.set())
-            # Notifications before this one may have been missed.
-            self._heard.set()
+            await connection.add_listener(self._channel, lambda *arguments: self._on_payload(arguments[3]))
+            self._on_gap()
             while not lost.is_set():
                 try:
                     await asyncio.wait_for(lost.wait(), PULSE_S)
@@ -72,3 +75,25 @@ class Wakeups:
                     await connection.execute("SELECT", timeout=PULSE_S)
         finally:
             connection.terminate()
+
+
+class Wakeups:
+    """Wakes whoever waits. What comes while nobody waits is kept for the next who does."""
+
+    def __init__(self, database: Database) -> None:
+        self._heard = asyncio.Event()
+        self._listener = Listener(database, CHANNEL, lambda _: self._heard.set(), self._heard.set)
+
+    async def wait(self, timeout_s: float) -> None:
+        """See `ChangeFeed`. The first call starts to listen."""
+        self._listener.start()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._heard.wait()
+        except TimeoutError:
+            return
+        self._heard.clear()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._listener.stop()

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores, VersionReport
 from retrieval.reference.collections import ReferenceCollections
+from retrieval.reference.engagement import ReferenceEngagement
 from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
 from retrieval.reference.memory import Memory
+from retrieval.reference.user_feed import ReferenceUserFeed
 
 if TYPE_CHECKING:
     from retrieval.application.ports import BuildSpec
@@ -48,14 +50,16 @@ class ReferenceAdapter:
 
     async def open(self) -> Stores:
         """Stores over a fresh memory."""
-        memory = Memory()
+        memory, feed = Memory(), ReferenceUserFeed()
         self._open = True
         return Stores(
             ReferenceCollections(memory),
             ReferenceItems(memory),
             ReferenceIndex(memory),
-            ReferenceEvents(memory),
+            ReferenceEvents(memory, feed),
             ReferenceIndexBuilder(memory),
+            ReferenceEngagement(memory, feed),
+            feed,
         )
 
     async def is_alive(self) -> bool:

@@ -12,6 +12,7 @@ from retrieval.reference.memory import Embeddings, Held
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from retrieval.domain.engagement import EventType
     from retrieval.domain.model import AttributeType, Collection, EmbeddingVersion, PopularThresholds
     from retrieval.reference.memory import Memory
 
@@ -54,6 +55,7 @@ class ReferenceCollections:
         add_attributes: Mapping[str, AttributeType],
         popular: PopularThresholds | None,
         rating_scale_max: float | None,
+        event_types: Mapping[str, EventType] | None = None,
     ) -> Collection:
         """See `CollectionStore`."""
         held = self._memory.named(name)
@@ -63,6 +65,7 @@ class ReferenceCollections:
             attributes={**before.attributes, **add_attributes},
             popular=before.popular if popular is None else popular,
             rating_scale_max=before.rating_scale_max if rating_scale_max is None else rating_scale_max,
+            event_types={**before.event_types, **(event_types or {})},
         )
         return held.collection
 

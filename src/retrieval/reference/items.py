@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import WriteReceipt
+from retrieval.domain.engagement import ItemCounts
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
     from retrieval.domain.search import Predicate
     from retrieval.reference.memory import Held, Memory
+
+_NEVER_SEEN = ItemCounts()
 
 
 class ReferenceItems:
@@ -139,9 +142,11 @@ class ReferenceItems:
 
 
 def _read(held: Held, version: EmbeddingVersion, item: Item, *, with_chunks: bool) -> Item:
+    counts = held.counts.get(item.item_id, _NEVER_SEEN)
+    counted = replace(item, view_count=counts.view_count, repost_count=counts.repost_count)
     if not with_chunks:
-        return replace(item, payload_json=None)
-    return replace(item, chunks=held.embeddings[version.version_id].of(item.item_id))
+        return replace(counted, payload_json=None)
+    return replace(counted, chunks=held.embeddings[version.version_id].of(item.item_id))
 
 
 def _raise_max_chunks(held: Held, version: EmbeddingVersion, chunks: int) -> None:

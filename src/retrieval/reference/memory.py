@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import WriteReceipt
+    from retrieval.domain.engagement import ItemCounts
     from retrieval.domain.model import Chunk, Collection, Event, Item
+    from retrieval.domain.owner_edges import OwnerEdge
 
 EventKey = tuple[str, int, str, str]
 
@@ -61,20 +63,31 @@ class Embeddings:
 
 @dataclass(slots=True)
 class Held:
-    """A collection with everything in it. `embeddings` by version id, `requests` by request id."""
+    """A collection with everything in it. `embeddings` by version id, `requests` by request id.
+
+    `engagement` by item and hour, `counts` by item; `edges`: since when, by user and edge.
+    """
 
     collection: Collection
     items: dict[str, Item] = field(default_factory=dict)
     embeddings: dict[int, Embeddings] = field(default_factory=dict)
     events: dict[EventKey, Event] = field(default_factory=dict)
     requests: dict[str, tuple[bytes, WriteReceipt]] = field(default_factory=dict)
+    engagement: dict[tuple[str, int], float] = field(default_factory=dict)
+    counts: dict[str, ItemCounts] = field(default_factory=dict)
+    edges: dict[tuple[str, OwnerEdge], int] = field(default_factory=dict)
+    newest_event_at: int | None = None
 
 
 class Memory:
-    """All collections by name, and the counters that stand in for a database's."""
+    """All collections by name, and the counters that stand in for a database's.
+
+    `months`: when each (year, month) got its latest event recorded.
+    """
 
     def __init__(self) -> None:
         self.collections: dict[str, Held] = {}
+        self.months: dict[tuple[int, int], int] = {}
         self.writes = 0
         self.next_id: Callable[[], int] = count(1).__next__
         self._last_us = 0

@@ -88,7 +88,7 @@ class PopularThresholds(_message.Message):
     def __init__(self, min_rating_value: _Optional[float] = ..., min_rating_count: _Optional[int] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "metric", "attributes", "visibility_mode", "popular_thresholds", "rating_scale_max", "active_embedding_version", "embedding_versions", "created_at")
+    __slots__ = ("name", "metric", "attributes", "visibility_mode", "popular_thresholds", "rating_scale_max", "active_embedding_version", "embedding_versions", "created_at", "event_types")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class Collection(_message.Message):
     ACTIVE_EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TYPES_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: _common_pb2.Metric
     attributes: _containers.RepeatedCompositeFieldContainer[AttributeDefinition]
@@ -107,7 +108,18 @@ class Collection(_message.Message):
     active_embedding_version: int
     embedding_versions: _containers.RepeatedCompositeFieldContainer[EmbeddingVersion]
     created_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_common_pb2.Metric, str]] = ..., attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., visibility_mode: _Optional[_Union[VisibilityMode, str]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ..., active_embedding_version: _Optional[int] = ..., embedding_versions: _Optional[_Iterable[_Union[EmbeddingVersion, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    event_types: _containers.RepeatedCompositeFieldContainer[EventTypeSetting]
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_common_pb2.Metric, str]] = ..., attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., visibility_mode: _Optional[_Union[VisibilityMode, str]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ..., active_embedding_version: _Optional[int] = ..., embedding_versions: _Optional[_Iterable[_Union[EmbeddingVersion, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_types: _Optional[_Iterable[_Union[EventTypeSetting, _Mapping]]] = ...) -> None: ...
+
+class EventTypeSetting(_message.Message):
+    __slots__ = ("type", "weight", "half_life")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    HALF_LIFE_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    weight: float
+    half_life: _duration_pb2.Duration
+    def __init__(self, type: _Optional[str] = ..., weight: _Optional[float] = ..., half_life: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class EmbeddingVersion(_message.Message):
     __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at")
@@ -170,16 +182,18 @@ class ListCollectionsResponse(_message.Message):
     def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateCollectionRequest(_message.Message):
-    __slots__ = ("collection", "add_attributes", "popular_thresholds", "rating_scale_max")
+    __slots__ = ("collection", "add_attributes", "popular_thresholds", "rating_scale_max", "event_types")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ADD_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     POPULAR_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     RATING_SCALE_MAX_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TYPES_FIELD_NUMBER: _ClassVar[int]
     collection: str
     add_attributes: _containers.RepeatedCompositeFieldContainer[AttributeDefinition]
     popular_thresholds: PopularThresholds
     rating_scale_max: float
-    def __init__(self, collection: _Optional[str] = ..., add_attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ...) -> None: ...
+    event_types: _containers.RepeatedCompositeFieldContainer[EventTypeSetting]
+    def __init__(self, collection: _Optional[str] = ..., add_attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ..., event_types: _Optional[_Iterable[_Union[EventTypeSetting, _Mapping]]] = ...) -> None: ...
 
 class UpdateCollectionResponse(_message.Message):
     __slots__ = ("collection",)

@@ -163,7 +163,7 @@ class Chunk(_message.Message):
     def __init__(self, chunk_index: _Optional[int] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("item_id", "chunks", "owner_id", "visibility", "audience", "status", "rating_value", "rating_count", "tags", "text", "attributes", "payload", "created_at", "updated_at")
+    __slots__ = ("item_id", "chunks", "owner_id", "visibility", "audience", "status", "rating_value", "rating_count", "tags", "text", "attributes", "payload", "created_at", "updated_at", "view_count", "repost_count")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,8 @@ class Item(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    VIEW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPOST_COUNT_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     chunks: _containers.RepeatedCompositeFieldContainer[Chunk]
     owner_id: str
@@ -199,7 +201,9 @@ class Item(_message.Message):
     payload: _struct_pb2.Struct
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, item_id: _Optional[str] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., owner_id: _Optional[str] = ..., visibility: _Optional[_Union[Visibility, str]] = ..., audience: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[ItemStatus, str]] = ..., rating_value: _Optional[float] = ..., rating_count: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    view_count: int
+    repost_count: int
+    def __init__(self, item_id: _Optional[str] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., owner_id: _Optional[str] = ..., visibility: _Optional[_Union[Visibility, str]] = ..., audience: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[ItemStatus, str]] = ..., rating_value: _Optional[float] = ..., rating_count: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., view_count: _Optional[int] = ..., repost_count: _Optional[int] = ...) -> None: ...
 
 class Viewer(_message.Message):
     __slots__ = ("user_id", "group_ids", "unrestricted")

@@ -26,13 +26,15 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#retrieval/v1/feedback_service.proto\x12\x0cretrieval.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n\x05\x45vent\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x12\n\x05value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x64well_ms\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08position\x18\x08 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fpredicted_score\x18\t \x01(\x01H\x03\x88\x01\x01\x12\x11\n\talgorithm\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12(\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructB\x08\n\x06_valueB\x0b\n\t_dwell_msB\x0b\n\t_positionB\x12\n\x10_predicted_score\"N\n\x13RecordEventsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.retrieval.v1.Event\"b\n\x14RecordEventsResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"G\n\x13StreamEventsRequest\x12\x30\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32!.retrieval.v1.RecordEventsRequest\"w\n\x14StreamEventsResponse\x12\x13\n\x0b\x62\x61tch_index\x18\x01 \x01(\x03\x12\x16\n\x0erecorded_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t2\xc3\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12U\n\x0cRecordEvents\x12!.retrieval.v1.RecordEventsRequest\x1a\".retrieval.v1.RecordEventsResponse\x12Y\n\x0cStreamEvents\x12!.retrieval.v1.StreamEventsRequest\x1a\".retrieval.v1.StreamEventsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#retrieval/v1/feedback_service.proto\x12\x0cretrieval.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n\x05\x45vent\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x12\n\x05value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x64well_ms\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08position\x18\x08 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fpredicted_score\x18\t \x01(\x01H\x03\x88\x01\x01\x12\x11\n\talgorithm\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12(\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructB\x08\n\x06_valueB\x0b\n\t_dwell_msB\x0b\n\t_positionB\x12\n\x10_predicted_score\"N\n\x13RecordEventsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.retrieval.v1.Event\"b\n\x14RecordEventsResponse\x12\x16\n\x0erecorded_count\x18\x01 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"G\n\x13StreamEventsRequest\x12\x30\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32!.retrieval.v1.RecordEventsRequest\"w\n\x14StreamEventsResponse\x12\x13\n\x0b\x62\x61tch_index\x18\x01 \x01(\x03\x12\x16\n\x0erecorded_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"C\n\tOwnerEdge\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.retrieval.v1.EdgeKind\"\x8d\x01\n\x17UpdateOwnerEdgesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12$\n\x03\x61\x64\x64\x18\x03 \x03(\x0b\x32\x17.retrieval.v1.OwnerEdge\x12\'\n\x06remove\x18\x04 \x03(\x0b\x32\x17.retrieval.v1.OwnerEdge\"F\n\x18UpdateOwnerEdgesResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x05\x12\x15\n\rremoved_count\x18\x02 \x01(\x05\"<\n\x15\x44\x65leteUserDataRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"m\n\x16\x44\x65leteUserDataResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\x12\x12\n\nedge_count\x18\x02 \x01(\x03\x12\x15\n\rprofile_count\x18\x03 \x01(\x03\x12\x13\n\x0bother_count\x18\x04 \x01(\x03*d\n\x08\x45\x64geKind\x12\x19\n\x15\x45\x44GE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45\x44GE_KIND_FOLLOW\x10\x01\x12\x13\n\x0f\x45\x44GE_KIND_BLOCK\x10\x02\x12\x12\n\x0e\x45\x44GE_KIND_MUTE\x10\x03\x32\x83\x03\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12U\n\x0cRecordEvents\x12!.retrieval.v1.RecordEventsRequest\x1a\".retrieval.v1.RecordEventsResponse\x12Y\n\x0cStreamEvents\x12!.retrieval.v1.StreamEventsRequest\x1a\".retrieval.v1.StreamEventsResponse(\x01\x30\x01\x12\x61\n\x10UpdateOwnerEdges\x12%.retrieval.v1.UpdateOwnerEdgesRequest\x1a&.retrieval.v1.UpdateOwnerEdgesResponse\x12[\n\x0e\x44\x65leteUserData\x12#.retrieval.v1.DeleteUserDataRequest\x1a$.retrieval.v1.DeleteUserDataResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'retrieval.v1.feedback_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EDGEKIND']._serialized_start=1302
+  _globals['_EDGEKIND']._serialized_end=1402
   _globals['_EVENT']._serialized_start=117
   _globals['_EVENT']._serialized_end=468
   _globals['_RECORDEVENTSREQUEST']._serialized_start=470
@@ -43,6 +45,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMEVENTSREQUEST']._serialized_end=721
   _globals['_STREAMEVENTSRESPONSE']._serialized_start=723
   _globals['_STREAMEVENTSRESPONSE']._serialized_end=842
-  _globals['_FEEDBACKSERVICE']._serialized_start=845
-  _globals['_FEEDBACKSERVICE']._serialized_end=1040
+  _globals['_OWNEREDGE']._serialized_start=844
+  _globals['_OWNEREDGE']._serialized_end=911
+  _globals['_UPDATEOWNEREDGESREQUEST']._serialized_start=914
+  _globals['_UPDATEOWNEREDGESREQUEST']._serialized_end=1055
+  _globals['_UPDATEOWNEREDGESRESPONSE']._serialized_start=1057
+  _globals['_UPDATEOWNEREDGESRESPONSE']._serialized_end=1127
+  _globals['_DELETEUSERDATAREQUEST']._serialized_start=1129
+  _globals['_DELETEUSERDATAREQUEST']._serialized_end=1189
+  _globals['_DELETEUSERDATARESPONSE']._serialized_start=1191
+  _globals['_DELETEUSERDATARESPONSE']._serialized_end=1300
+  _globals['_FEEDBACKSERVICE']._serialized_start=1405
+  _globals['_FEEDBACKSERVICE']._serialized_end=1792
 # @@protoc_insertion_point(module_scope)

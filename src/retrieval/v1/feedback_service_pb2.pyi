@@ -3,12 +3,24 @@ import datetime
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class EdgeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EDGE_KIND_UNSPECIFIED: _ClassVar[EdgeKind]
+    EDGE_KIND_FOLLOW: _ClassVar[EdgeKind]
+    EDGE_KIND_BLOCK: _ClassVar[EdgeKind]
+    EDGE_KIND_MUTE: _ClassVar[EdgeKind]
+EDGE_KIND_UNSPECIFIED: EdgeKind
+EDGE_KIND_FOLLOW: EdgeKind
+EDGE_KIND_BLOCK: EdgeKind
+EDGE_KIND_MUTE: EdgeKind
 
 class Event(_message.Message):
     __slots__ = ("user_id", "item_id", "type", "occurred_at", "event_id", "value", "dwell_ms", "position", "predicted_score", "algorithm", "device", "context")
@@ -73,3 +85,51 @@ class StreamEventsResponse(_message.Message):
     duplicate_count: int
     consistency_token: str
     def __init__(self, batch_index: _Optional[int] = ..., recorded_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., consistency_token: _Optional[str] = ...) -> None: ...
+
+class OwnerEdge(_message.Message):
+    __slots__ = ("owner_id", "kind")
+    OWNER_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    owner_id: str
+    kind: EdgeKind
+    def __init__(self, owner_id: _Optional[str] = ..., kind: _Optional[_Union[EdgeKind, str]] = ...) -> None: ...
+
+class UpdateOwnerEdgesRequest(_message.Message):
+    __slots__ = ("collection", "user_id", "add", "remove")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    user_id: str
+    add: _containers.RepeatedCompositeFieldContainer[OwnerEdge]
+    remove: _containers.RepeatedCompositeFieldContainer[OwnerEdge]
+    def __init__(self, collection: _Optional[str] = ..., user_id: _Optional[str] = ..., add: _Optional[_Iterable[_Union[OwnerEdge, _Mapping]]] = ..., remove: _Optional[_Iterable[_Union[OwnerEdge, _Mapping]]] = ...) -> None: ...
+
+class UpdateOwnerEdgesResponse(_message.Message):
+    __slots__ = ("added_count", "removed_count")
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    added_count: int
+    removed_count: int
+    def __init__(self, added_count: _Optional[int] = ..., removed_count: _Optional[int] = ...) -> None: ...
+
+class DeleteUserDataRequest(_message.Message):
+    __slots__ = ("collection", "user_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    user_id: str
+    def __init__(self, collection: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class DeleteUserDataResponse(_message.Message):
+    __slots__ = ("event_count", "edge_count", "profile_count", "other_count")
+    EVENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EDGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OTHER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    event_count: int
+    edge_count: int
+    profile_count: int
+    other_count: int
+    def __init__(self, event_count: _Optional[int] = ..., edge_count: _Optional[int] = ..., profile_count: _Optional[int] = ..., other_count: _Optional[int] = ...) -> None: ...

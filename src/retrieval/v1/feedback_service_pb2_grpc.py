@@ -48,6 +48,16 @@ class FeedbackServiceStub:
                 request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.FromString,
                 _registered_method=True)
+        self.UpdateOwnerEdges = channel.unary_unary(
+                '/retrieval.v1.FeedbackService/UpdateOwnerEdges',
+                request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesResponse.FromString,
+                _registered_method=True)
+        self.DeleteUserData = channel.unary_unary(
+                '/retrieval.v1.FeedbackService/DeleteUserData',
+                request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServiceServicer:
@@ -73,6 +83,22 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateOwnerEdges(self, request, context):
+        """Makes and removes a user's edges to owners, all or none: for follows, blocks and mutes that come without an event, and
+        for their end. (Events of the types follow_author, block_author and mute_author make edges by themselves.)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUserData(self, request, context):
+        """Removes all that is stored of a user in a collection: events, edges, profiles, training pairs. May be repeated, and
+        should be where events of the user were still being sent. Counters of items name nobody, and stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeedbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -85,6 +111,16 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.StreamEvents,
                     request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.SerializeToString,
+            ),
+            'UpdateOwnerEdges': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateOwnerEdges,
+                    request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesResponse.SerializeToString,
+            ),
+            'DeleteUserData': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUserData,
+                    request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -145,6 +181,60 @@ class FeedbackService:
             '/retrieval.v1.FeedbackService/StreamEvents',
             retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsRequest.SerializeToString,
             retrieval_dot_v1_dot_feedback__service__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateOwnerEdges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.FeedbackService/UpdateOwnerEdges',
+            retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesRequest.SerializeToString,
+            retrieval_dot_v1_dot_feedback__service__pb2.UpdateOwnerEdgesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUserData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.FeedbackService/DeleteUserData',
+            retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.SerializeToString,
+            retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

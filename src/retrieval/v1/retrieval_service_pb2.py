@@ -22,59 +22,60 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from retrieval.v1 import common_pb2 as retrieval_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$retrieval/v1/retrieval_service.proto\x12\x0cretrieval.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19retrieval/v1/common.proto\"\xb8\x01\n\x19SearchSimilarItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x19\n\x11negative_item_ids\x18\x03 \x03(\t\x12,\n\x08strategy\x18\x04 \x01(\x0e\x32\x1a.retrieval.v1.SeedStrategy\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"g\n\x1aSearchSimilarItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"|\n\x0cHistoryEntry\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_value\"\xb3\x01\n\x1bSearchUserCandidatesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x07history\x18\x03 \x03(\x0b\x32\x1a.retrieval.v1.HistoryEntry\x12\x14\n\x0cinclude_seen\x18\x04 \x01(\x08\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"i\n\x1cSearchUserCandidatesResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\xa6\x01\n\x17SearchMatryoshkaRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06vector\x18\x02 \x01(\x0b\x32\x14.retrieval.v1.Vector\x12#\n\x06stages\x18\x03 \x03(\x0b\x32\x13.retrieval.v1.Stage\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"\x8a\x01\n\x18SearchMatryoshkaResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\x12#\n\x06stages\x18\x03 \x03(\x0b\x32\x13.retrieval.v1.Stage\"\x8b\x01\n\x13SearchHybridRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x06vector\x18\x03 \x01(\x0b\x32\x14.retrieval.v1.Vector\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"a\n\x14SearchHybridResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\xc2\x01\n\x10RankItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12&\n\x06vector\x18\x03 \x01(\x0b\x32\x14.retrieval.v1.VectorH\x00\x12\x16\n\x0cseed_item_id\x18\x04 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x05 \x01(\tH\x00\x12,\n\x07options\x18\x06 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptionsB\x07\n\x05query\"^\n\x11RankItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\x97\x02\n\x10\x42\x61tchSearchEntry\x12@\n\rsimilar_items\x18\x01 \x01(\x0b\x32\'.retrieval.v1.SearchSimilarItemsRequestH\x00\x12\x44\n\x0fuser_candidates\x18\x02 \x01(\x0b\x32).retrieval.v1.SearchUserCandidatesRequestH\x00\x12;\n\nmatryoshka\x18\x03 \x01(\x0b\x32%.retrieval.v1.SearchMatryoshkaRequestH\x00\x12\x34\n\nrank_items\x18\x04 \x01(\x0b\x32\x1e.retrieval.v1.RankItemsRequestH\x00\x42\x08\n\x06search\"F\n\x12\x42\x61tchSearchRequest\x12\x30\n\x08searches\x18\x01 \x03(\x0b\x32\x1e.retrieval.v1.BatchSearchEntry\"K\n\x0bSearchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"\x88\x01\n\x11\x42\x61tchSearchResult\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x19.retrieval.v1.SearchError\"G\n\x13\x42\x61tchSearchResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.retrieval.v1.BatchSearchResult\"e\n\x17ListRelatedItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListRelatedItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x18ListTrendingItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x19ListTrendingItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*m\n\x0cSeedStrategy\x12\x1d\n\x19SEED_STRATEGY_UNSPECIFIED\x10\x00\x12 \n\x1cSEED_STRATEGY_AVERAGE_VECTOR\x10\x01\x12\x1c\n\x18SEED_STRATEGY_BEST_SCORE\x10\x02\x32\x8f\x06\n\x10RetrievalService\x12g\n\x12SearchSimilarItems\x12\'.retrieval.v1.SearchSimilarItemsRequest\x1a(.retrieval.v1.SearchSimilarItemsResponse\x12m\n\x14SearchUserCandidates\x12).retrieval.v1.SearchUserCandidatesRequest\x1a*.retrieval.v1.SearchUserCandidatesResponse\x12\x61\n\x10SearchMatryoshka\x12%.retrieval.v1.SearchMatryoshkaRequest\x1a&.retrieval.v1.SearchMatryoshkaResponse\x12U\n\x0cSearchHybrid\x12!.retrieval.v1.SearchHybridRequest\x1a\".retrieval.v1.SearchHybridResponse\x12L\n\tRankItems\x12\x1e.retrieval.v1.RankItemsRequest\x1a\x1f.retrieval.v1.RankItemsResponse\x12R\n\x0b\x42\x61tchSearch\x12 .retrieval.v1.BatchSearchRequest\x1a!.retrieval.v1.BatchSearchResponse\x12\x61\n\x10ListRelatedItems\x12%.retrieval.v1.ListRelatedItemsRequest\x1a&.retrieval.v1.ListRelatedItemsResponse\x12\x64\n\x11ListTrendingItems\x12&.retrieval.v1.ListTrendingItemsRequest\x1a\'.retrieval.v1.ListTrendingItemsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$retrieval/v1/retrieval_service.proto\x12\x0cretrieval.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19retrieval/v1/common.proto\"\xb8\x01\n\x19SearchSimilarItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x19\n\x11negative_item_ids\x18\x03 \x03(\t\x12,\n\x08strategy\x18\x04 \x01(\x0e\x32\x1a.retrieval.v1.SeedStrategy\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"g\n\x1aSearchSimilarItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"|\n\x0cHistoryEntry\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_value\"\xb3\x01\n\x1bSearchUserCandidatesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x07history\x18\x03 \x03(\x0b\x32\x1a.retrieval.v1.HistoryEntry\x12\x14\n\x0cinclude_seen\x18\x04 \x01(\x08\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"i\n\x1cSearchUserCandidatesResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\xa6\x01\n\x17SearchMatryoshkaRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x06vector\x18\x02 \x01(\x0b\x32\x14.retrieval.v1.Vector\x12#\n\x06stages\x18\x03 \x03(\x0b\x32\x13.retrieval.v1.Stage\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"\x8a\x01\n\x18SearchMatryoshkaResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\x12#\n\x06stages\x18\x03 \x03(\x0b\x32\x13.retrieval.v1.Stage\"\x8b\x01\n\x13SearchHybridRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x06vector\x18\x03 \x01(\x0b\x32\x14.retrieval.v1.Vector\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptions\"a\n\x14SearchHybridResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\xc2\x01\n\x10RankItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12&\n\x06vector\x18\x03 \x01(\x0b\x32\x14.retrieval.v1.VectorH\x00\x12\x16\n\x0cseed_item_id\x18\x04 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x05 \x01(\tH\x00\x12,\n\x07options\x18\x06 \x01(\x0b\x32\x1b.retrieval.v1.SearchOptionsB\x07\n\x05query\"^\n\x11RankItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\"\x97\x02\n\x10\x42\x61tchSearchEntry\x12@\n\rsimilar_items\x18\x01 \x01(\x0b\x32\'.retrieval.v1.SearchSimilarItemsRequestH\x00\x12\x44\n\x0fuser_candidates\x18\x02 \x01(\x0b\x32).retrieval.v1.SearchUserCandidatesRequestH\x00\x12;\n\nmatryoshka\x18\x03 \x01(\x0b\x32%.retrieval.v1.SearchMatryoshkaRequestH\x00\x12\x34\n\nrank_items\x18\x04 \x01(\x0b\x32\x1e.retrieval.v1.RankItemsRequestH\x00\x42\x08\n\x06search\"F\n\x12\x42\x61tchSearchRequest\x12\x30\n\x08searches\x18\x01 \x03(\x0b\x32\x1e.retrieval.v1.BatchSearchEntry\"K\n\x0bSearchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"\x88\x01\n\x11\x42\x61tchSearchResult\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.retrieval.v1.ResponseInfo\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x19.retrieval.v1.SearchError\"G\n\x13\x42\x61tchSearchResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.retrieval.v1.BatchSearchResult\"e\n\x17ListRelatedItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListRelatedItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xee\x01\n\x18ListTrendingItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.retrieval.v1.Filter\x12$\n\x06viewer\x18\x06 \x01(\x0b\x32\x14.retrieval.v1.Viewer\x12 \n\x04view\x18\x07 \x01(\x0e\x32\x12.retrieval.v1.View\"\x87\x01\n\x19ListTrendingItemsResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.retrieval.v1.Hit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x30\n\x0crefreshed_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*m\n\x0cSeedStrategy\x12\x1d\n\x19SEED_STRATEGY_UNSPECIFIED\x10\x00\x12 \n\x1cSEED_STRATEGY_AVERAGE_VECTOR\x10\x01\x12\x1c\n\x18SEED_STRATEGY_BEST_SCORE\x10\x02\x32\x8f\x06\n\x10RetrievalService\x12g\n\x12SearchSimilarItems\x12\'.retrieval.v1.SearchSimilarItemsRequest\x1a(.retrieval.v1.SearchSimilarItemsResponse\x12m\n\x14SearchUserCandidates\x12).retrieval.v1.SearchUserCandidatesRequest\x1a*.retrieval.v1.SearchUserCandidatesResponse\x12\x61\n\x10SearchMatryoshka\x12%.retrieval.v1.SearchMatryoshkaRequest\x1a&.retrieval.v1.SearchMatryoshkaResponse\x12U\n\x0cSearchHybrid\x12!.retrieval.v1.SearchHybridRequest\x1a\".retrieval.v1.SearchHybridResponse\x12L\n\tRankItems\x12\x1e.retrieval.v1.RankItemsRequest\x1a\x1f.retrieval.v1.RankItemsResponse\x12R\n\x0b\x42\x61tchSearch\x12 .retrieval.v1.BatchSearchRequest\x1a!.retrieval.v1.BatchSearchResponse\x12\x61\n\x10ListRelatedItems\x12%.retrieval.v1.ListRelatedItemsRequest\x1a&.retrieval.v1.ListRelatedItemsResponse\x12\x64\n\x11ListTrendingItems\x12&.retrieval.v1.ListTrendingItemsRequest\x1a\'.retrieval.v1.ListTrendingItemsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'retrieval.v1.retrieval_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEEDSTRATEGY']._serialized_start=2671
-  _globals['_SEEDSTRATEGY']._serialized_end=2780
-  _globals['_SEARCHSIMILARITEMSREQUEST']._serialized_start=115
-  _globals['_SEARCHSIMILARITEMSREQUEST']._serialized_end=299
-  _globals['_SEARCHSIMILARITEMSRESPONSE']._serialized_start=301
-  _globals['_SEARCHSIMILARITEMSRESPONSE']._serialized_end=404
-  _globals['_HISTORYENTRY']._serialized_start=406
-  _globals['_HISTORYENTRY']._serialized_end=530
-  _globals['_SEARCHUSERCANDIDATESREQUEST']._serialized_start=533
-  _globals['_SEARCHUSERCANDIDATESREQUEST']._serialized_end=712
-  _globals['_SEARCHUSERCANDIDATESRESPONSE']._serialized_start=714
-  _globals['_SEARCHUSERCANDIDATESRESPONSE']._serialized_end=819
-  _globals['_SEARCHMATRYOSHKAREQUEST']._serialized_start=822
-  _globals['_SEARCHMATRYOSHKAREQUEST']._serialized_end=988
-  _globals['_SEARCHMATRYOSHKARESPONSE']._serialized_start=991
-  _globals['_SEARCHMATRYOSHKARESPONSE']._serialized_end=1129
-  _globals['_SEARCHHYBRIDREQUEST']._serialized_start=1132
-  _globals['_SEARCHHYBRIDREQUEST']._serialized_end=1271
-  _globals['_SEARCHHYBRIDRESPONSE']._serialized_start=1273
-  _globals['_SEARCHHYBRIDRESPONSE']._serialized_end=1370
-  _globals['_RANKITEMSREQUEST']._serialized_start=1373
-  _globals['_RANKITEMSREQUEST']._serialized_end=1567
-  _globals['_RANKITEMSRESPONSE']._serialized_start=1569
-  _globals['_RANKITEMSRESPONSE']._serialized_end=1663
-  _globals['_BATCHSEARCHENTRY']._serialized_start=1666
-  _globals['_BATCHSEARCHENTRY']._serialized_end=1945
-  _globals['_BATCHSEARCHREQUEST']._serialized_start=1947
-  _globals['_BATCHSEARCHREQUEST']._serialized_end=2017
-  _globals['_SEARCHERROR']._serialized_start=2019
-  _globals['_SEARCHERROR']._serialized_end=2094
-  _globals['_BATCHSEARCHRESULT']._serialized_start=2097
-  _globals['_BATCHSEARCHRESULT']._serialized_end=2233
-  _globals['_BATCHSEARCHRESPONSE']._serialized_start=2235
-  _globals['_BATCHSEARCHRESPONSE']._serialized_end=2306
-  _globals['_LISTRELATEDITEMSREQUEST']._serialized_start=2308
-  _globals['_LISTRELATEDITEMSREQUEST']._serialized_end=2409
-  _globals['_LISTRELATEDITEMSRESPONSE']._serialized_start=2411
-  _globals['_LISTRELATEDITEMSRESPONSE']._serialized_end=2495
-  _globals['_LISTTRENDINGITEMSREQUEST']._serialized_start=2497
-  _globals['_LISTTRENDINGITEMSREQUEST']._serialized_end=2582
-  _globals['_LISTTRENDINGITEMSRESPONSE']._serialized_start=2584
-  _globals['_LISTTRENDINGITEMSRESPONSE']._serialized_end=2669
-  _globals['_RETRIEVALSERVICE']._serialized_start=2783
-  _globals['_RETRIEVALSERVICE']._serialized_end=3566
+  _globals['_SEEDSTRATEGY']._serialized_start=2908
+  _globals['_SEEDSTRATEGY']._serialized_end=3017
+  _globals['_SEARCHSIMILARITEMSREQUEST']._serialized_start=147
+  _globals['_SEARCHSIMILARITEMSREQUEST']._serialized_end=331
+  _globals['_SEARCHSIMILARITEMSRESPONSE']._serialized_start=333
+  _globals['_SEARCHSIMILARITEMSRESPONSE']._serialized_end=436
+  _globals['_HISTORYENTRY']._serialized_start=438
+  _globals['_HISTORYENTRY']._serialized_end=562
+  _globals['_SEARCHUSERCANDIDATESREQUEST']._serialized_start=565
+  _globals['_SEARCHUSERCANDIDATESREQUEST']._serialized_end=744
+  _globals['_SEARCHUSERCANDIDATESRESPONSE']._serialized_start=746
+  _globals['_SEARCHUSERCANDIDATESRESPONSE']._serialized_end=851
+  _globals['_SEARCHMATRYOSHKAREQUEST']._serialized_start=854
+  _globals['_SEARCHMATRYOSHKAREQUEST']._serialized_end=1020
+  _globals['_SEARCHMATRYOSHKARESPONSE']._serialized_start=1023
+  _globals['_SEARCHMATRYOSHKARESPONSE']._serialized_end=1161
+  _globals['_SEARCHHYBRIDREQUEST']._serialized_start=1164
+  _globals['_SEARCHHYBRIDREQUEST']._serialized_end=1303
+  _globals['_SEARCHHYBRIDRESPONSE']._serialized_start=1305
+  _globals['_SEARCHHYBRIDRESPONSE']._serialized_end=1402
+  _globals['_RANKITEMSREQUEST']._serialized_start=1405
+  _globals['_RANKITEMSREQUEST']._serialized_end=1599
+  _globals['_RANKITEMSRESPONSE']._serialized_start=1601
+  _globals['_RANKITEMSRESPONSE']._serialized_end=1695
+  _globals['_BATCHSEARCHENTRY']._serialized_start=1698
+  _globals['_BATCHSEARCHENTRY']._serialized_end=1977
+  _globals['_BATCHSEARCHREQUEST']._serialized_start=1979
+  _globals['_BATCHSEARCHREQUEST']._serialized_end=2049
+  _globals['_SEARCHERROR']._serialized_start=2051
+  _globals['_SEARCHERROR']._serialized_end=2126
+  _globals['_BATCHSEARCHRESULT']._serialized_start=2129
+  _globals['_BATCHSEARCHRESULT']._serialized_end=2265
+  _globals['_BATCHSEARCHRESPONSE']._serialized_start=2267
+  _globals['_BATCHSEARCHRESPONSE']._serialized_end=2338
+  _globals['_LISTRELATEDITEMSREQUEST']._serialized_start=2340
+  _globals['_LISTRELATEDITEMSREQUEST']._serialized_end=2441
+  _globals['_LISTRELATEDITEMSRESPONSE']._serialized_start=2443
+  _globals['_LISTRELATEDITEMSRESPONSE']._serialized_end=2527
+  _globals['_LISTTRENDINGITEMSREQUEST']._serialized_start=2530
+  _globals['_LISTTRENDINGITEMSREQUEST']._serialized_end=2768
+  _globals['_LISTTRENDINGITEMSRESPONSE']._serialized_start=2771
+  _globals['_LISTTRENDINGITEMSRESPONSE']._serialized_end=2906
+  _globals['_RETRIEVALSERVICE']._serialized_start=3020
+  _globals['_RETRIEVALSERVICE']._serialized_end=3803
 # @@protoc_insertion_point(module_scope)

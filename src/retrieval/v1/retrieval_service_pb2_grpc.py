@@ -142,7 +142,8 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrendingItems(self, request, context):
-        """Items with the most recent engagement. Not implemented yet: answers UNIMPLEMENTED.
+        """Items with the most engagement of late, as the viewer may see them. A list is made anew about every half a minute
+        while events come; a collection without events has an empty one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

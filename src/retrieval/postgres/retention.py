@@ -1,0 +1,74 @@
+"""Drops months of events that are kept no longer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from retrieval.domain.engagement import DAY_US
+from retrieval.postgres.events import DDL_LOCK
+from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.times import to_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from retrieval.postgres.database import Database
+
+PRUNE_INTERVAL_S = 24 * 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Keeps events for `days`; 0: for good."""
+
+    def __init__(self, database: Database, days: int) -> None:
+        self._database = database
+        self._days = days
+
+    async def prune_expired(self) -> None:
+        """Drop what is older than the retention."""
+        if self._days:
+            await self.prune(time.time_ns() // 1000 - self._days * DAY_US)
+
+    async def prune(self, before: int) -> int:
+        """See `EngagementStore.prune_events`."""
+        sql = queries("engagement")
+        moment = to_moment(before)
+        async with self._database.connection() as connection:
+            months = [r["partition"] for r in await connection.fetch(sql["event_months"]) if r["ends"] <= moment]
+        dropped = [month for month in months if await self._drop(month, moment)]
+        async with self._database.connection() as connection:
+            now = to_moment(time.time_ns() // 1000)
+            status = await connection.execute(sql["prune_engagement"], moment, now)
+        rows = int(status.rpartition(" ")[2])
+        if dropped or rows:
+            log.info(
+                "retention: dropped %s and %d hours of engagement of items, all before %s",
+                ", ".join(dropped) or "no month",
+                rows,
+                moment.isoformat(timespec="seconds"),
+            )
+        return len(dropped)
+
+    async def _drop(self, month: str, moment: datetime) -> bool:
+        """Whether the month was dropped: not while it is in use, nor if it got an event lately."""
+        sql = queries("engagement")
+        async with self._database.transaction() as connection:
+            try:
+                await connection.execute(sql["wait_briefly"])
+                await connection.execute(sql["alone"], DDL_LOCK)
+                await connection.execute(fill(sql["lock_month"], partition=month))
+                if await connection.fetchval(fill(sql["recorded_since"], partition=month), moment):
+                    return False
+                await connection.execute(fill(sql["drop_month"], partition=month))
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                log.info("retention: %s is in use; it goes next time", month)
+                return False
+            except asyncpg.UndefinedTableError:
+                return False  # another process dropped it
+        return True
