@@ -169,7 +169,12 @@ CREATE TABLE retrieval.model_versions (
     version text NOT NULL,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
     active boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    artifact_uri text DEFAULT ''::text NOT NULL,
+    training_run_ids text[] DEFAULT '{}'::text[] NOT NULL,
+    activation integer,
+    activated_at timestamp with time zone
 );
 
 ALTER TABLE retrieval.model_versions ALTER COLUMN model_version_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -219,7 +224,28 @@ CREATE TABLE retrieval.training_pairs (
     event_type text DEFAULT ''::text NOT NULL,
     user_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
     item_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    run_id text DEFAULT ''::text NOT NULL,
+    value double precision,
+    dwell_ms bigint,
+    embedding_version integer DEFAULT 0 NOT NULL,
+    embedding public.halfvec
+);
+
+CREATE TABLE retrieval.training_runs (
+    collection_id bigint NOT NULL,
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    model_version text NOT NULL,
+    fingerprint bytea NOT NULL,
+    last_user_id text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    complete boolean DEFAULT false NOT NULL,
+    positives bigint DEFAULT 0 NOT NULL,
+    negatives bigint DEFAULT 0 NOT NULL,
+    skipped bigint DEFAULT 0 NOT NULL,
+    users bigint DEFAULT 0 NOT NULL,
+    truncated bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE retrieval.user_profiles (
@@ -282,6 +308,9 @@ ALTER TABLE ONLY retrieval.service_state
 ALTER TABLE ONLY retrieval.training_pairs
     ADD CONSTRAINT training_pairs_pkey PRIMARY KEY (collection_id, user_id, item_id, interaction_at, model_version);
 
+ALTER TABLE ONLY retrieval.training_runs
+    ADD CONSTRAINT training_runs_pkey PRIMARY KEY (collection_id, run_id);
+
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (version_id, user_id, interest);
 
@@ -289,11 +318,17 @@ CREATE INDEX change_log_by_transaction ON retrieval.change_log USING btree (tran
 
 CREATE UNIQUE INDEX embedding_versions_one_active ON retrieval.embedding_versions USING btree (collection_id) WHERE (state = 'active'::text);
 
+CREATE INDEX events_by_item ON ONLY retrieval.events USING btree (collection_id, item_id, occurred_at) INCLUDE (event_type, value);
+
 CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, rating_count DESC, rating_value DESC NULLS LAST, item_id);
 
 CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
 
 CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
+
+CREATE INDEX training_pairs_by_model ON retrieval.training_pairs USING btree (collection_id, model_version, user_id, item_id, interaction_at);
+
+CREATE INDEX training_pairs_by_run ON retrieval.training_pairs USING btree (collection_id, run_id, created_at);
 
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
@@ -306,6 +341,9 @@ ALTER TABLE ONLY retrieval.index_builds
 
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.training_runs
+    ADD CONSTRAINT training_runs_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;

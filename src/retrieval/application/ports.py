@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.cache_ports import VectorCache
+    from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.model import (
         AttributeType,
         Collection,
@@ -292,4 +293,6 @@ class Stores:
     index: VectorIndex
     events: EventStore
     builder: IndexBuilder
+    models: ModelRegistry
+    pairs: PairStore
     cache: VectorCache | None = None

@@ -16,6 +16,8 @@ from retrieval.postgres.index import PostgresIndex
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
+from retrieval.postgres.models import PostgresModels
+from retrieval.postgres.pairs import PostgresPairs
 
 if TYPE_CHECKING:
     from retrieval.application.cache_ports import ChangeFeed
@@ -68,6 +70,8 @@ class PostgresAdapter:
             PostgresIndex(self._database, facts, self._settings.default_ef_search),
             PostgresEvents(self._database),
             self._builder,
+            PostgresModels(self._database),
+            PostgresPairs(self._database),
         )
 
     @property

@@ -10,6 +10,8 @@ from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
 from retrieval.reference.memory import Memory
+from retrieval.reference.models import ReferenceModels
+from retrieval.reference.pairs import ReferencePairs
 
 if TYPE_CHECKING:
     from retrieval.application.ports import BuildSpec
@@ -56,6 +58,8 @@ class ReferenceAdapter:
             ReferenceIndex(memory),
             ReferenceEvents(memory),
             ReferenceIndexBuilder(memory),
+            ReferenceModels(memory),
+            ReferencePairs(memory),
         )
 
     async def is_alive(self) -> bool:

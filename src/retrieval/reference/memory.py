@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import WriteReceipt
+    from retrieval.application.training_ports import PairKey, PairRun, RunProgress
     from retrieval.domain.model import Chunk, Collection, Event, Item
+    from retrieval.domain.model_registry import ModelVersion
+    from retrieval.domain.training import TrainingPair
 
 EventKey = tuple[str, int, str, str]
 
@@ -61,13 +64,21 @@ class Embeddings:
 
 @dataclass(slots=True)
 class Held:
-    """A collection with everything in it. `embeddings` by version id, `requests` by request id."""
+    """A collection with everything in it. `embeddings` by version id, `requests` by request id.
+
+    `models` by type and version, `activations`: versions in the order in which they became active, by type; `runs` by
+    run id; `pairs` with the time they were made, by model version.
+    """
 
     collection: Collection
     items: dict[str, Item] = field(default_factory=dict)
     embeddings: dict[int, Embeddings] = field(default_factory=dict)
     events: dict[EventKey, Event] = field(default_factory=dict)
     requests: dict[str, tuple[bytes, WriteReceipt]] = field(default_factory=dict)
+    models: dict[tuple[str, str], ModelVersion] = field(default_factory=dict)
+    activations: dict[str, list[str]] = field(default_factory=dict)
+    runs: dict[str, tuple[PairRun, RunProgress]] = field(default_factory=dict)
+    pairs: dict[str, dict[PairKey, tuple[int, TrainingPair]]] = field(default_factory=dict)
 
 
 class Memory:
