@@ -215,7 +215,12 @@ CREATE TABLE retrieval.model_versions (
     version text NOT NULL,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
     active boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    artifact_uri text DEFAULT ''::text NOT NULL,
+    training_run_ids text[] DEFAULT '{}'::text[] NOT NULL,
+    activation integer,
+    activated_at timestamp with time zone
 );
 
 ALTER TABLE retrieval.model_versions ALTER COLUMN model_version_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -274,7 +279,28 @@ CREATE TABLE retrieval.training_pairs (
     event_type text DEFAULT ''::text NOT NULL,
     user_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
     item_snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    run_id text DEFAULT ''::text NOT NULL,
+    value double precision,
+    dwell_ms bigint,
+    embedding_version integer DEFAULT 0 NOT NULL,
+    embedding public.halfvec
+);
+
+CREATE TABLE retrieval.training_runs (
+    collection_id bigint NOT NULL,
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    model_version text NOT NULL,
+    fingerprint bytea NOT NULL,
+    last_user_id text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    complete boolean DEFAULT false NOT NULL,
+    positives bigint DEFAULT 0 NOT NULL,
+    negatives bigint DEFAULT 0 NOT NULL,
+    skipped bigint DEFAULT 0 NOT NULL,
+    users bigint DEFAULT 0 NOT NULL,
+    truncated bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE retrieval.trending_items (
@@ -361,6 +387,9 @@ ALTER TABLE ONLY retrieval.service_state
 ALTER TABLE ONLY retrieval.training_pairs
     ADD CONSTRAINT training_pairs_pkey PRIMARY KEY (collection_id, user_id, item_id, interaction_at, model_version);
 
+ALTER TABLE ONLY retrieval.training_runs
+    ADD CONSTRAINT training_runs_pkey PRIMARY KEY (collection_id, run_id);
+
 ALTER TABLE ONLY retrieval.trending_items
     ADD CONSTRAINT trending_items_pkey PRIMARY KEY (collection_id, window_s);
 
@@ -371,6 +400,8 @@ CREATE INDEX change_log_by_transaction ON retrieval.change_log USING btree (tran
 
 CREATE UNIQUE INDEX embedding_versions_one_active ON retrieval.embedding_versions USING btree (collection_id) WHERE (state = 'active'::text);
 
+CREATE INDEX events_by_item ON ONLY retrieval.events USING btree (collection_id, item_id, occurred_at) INCLUDE (event_type, value);
+
 CREATE INDEX items_by_owner ON retrieval.items USING btree (collection_id, owner_id, created_at DESC, item_id) WHERE listed;
 
 CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, rating_count DESC, rating_value DESC NULLS LAST, item_id);
@@ -380,6 +411,10 @@ CREATE INDEX items_by_time ON retrieval.items USING btree (collection_id, create
 CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
 
 CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
+
+CREATE INDEX training_pairs_by_model ON retrieval.training_pairs USING btree (collection_id, model_version, user_id, item_id, interaction_at);
+
+CREATE INDEX training_pairs_by_run ON retrieval.training_pairs USING btree (collection_id, run_id, created_at);
 
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
@@ -395,6 +430,9 @@ ALTER TABLE ONLY retrieval.index_builds
 
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.training_runs
+    ADD CONSTRAINT training_runs_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.trending_items
     ADD CONSTRAINT trending_items_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;

@@ -84,6 +84,9 @@ DELETE FROM retrieval.item_counts WHERE collection_id = $1
 -- name: delete_collection_requests
 DELETE FROM retrieval.requests WHERE collection_id = $1
 
+-- name: delete_collection_pairs
+DELETE FROM retrieval.training_pairs WHERE collection_id = $1
+
 -- name: delete_collection_changes
 DELETE FROM retrieval.change_log WHERE collection_id = $1
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
+    from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
         AttributeType,
@@ -297,4 +298,6 @@ class Stores:
     builder: IndexBuilder
     engagement: EngagementStore
     user_feed: UserFeed
+    models: ModelRegistry
+    pairs: PairStore
     cache: VectorCache | None = None

@@ -2,5 +2,6 @@
 
 from retrieval.client.calls import RetrievalClient, vector
 from retrieval.client.reasons import error_reason
+from retrieval.client.training import TrainingClient
 
-__all__ = ["RetrievalClient", "error_reason", "vector"]
+__all__ = ["RetrievalClient", "TrainingClient", "error_reason", "vector"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from retrieval.client.training import TrainingClient
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
@@ -41,6 +42,7 @@ class RetrievalClient:
         self.items = items_grpc.ItemServiceStub(self.channel)
         self.feedback = feedback_grpc.FeedbackServiceStub(self.channel)
         self.retrieval = retrieval_grpc.RetrievalServiceStub(self.channel)
+        self.training = TrainingClient(self.channel, admin_token=admin_token)
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
 
     async def __aenter__(self) -> Self:

@@ -19,6 +19,8 @@ from retrieval.postgres.index import PostgresIndex
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
+from retrieval.postgres.models import PostgresModels
+from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import PostgresUserFeed
@@ -84,6 +86,8 @@ class PostgresAdapter:
             self._builder,
             PostgresEngagement(self._database, self._user_feed, folder, trending, retention),
             self._user_feed,
+            PostgresModels(self._database),
+            PostgresPairs(self._database),
         )
 
     @property

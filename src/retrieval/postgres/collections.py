@@ -154,7 +154,8 @@ class PostgresCollections:
                     await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
                 except asyncpg.LockNotAvailableError:
                     return False
-            for table in ("items", "events", "edges", "batches", "engagement", "counts", "requests", "changes"):
+            tables = "items", "events", "edges", "batches", "engagement", "counts", "requests", "changes", "pairs"
+            for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
             await _log_change(connection, collection_id)

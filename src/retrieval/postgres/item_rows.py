@@ -31,7 +31,7 @@ def read_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> It
         row["rating_count"],
         tuple(row["tags"]),
         row["text"],
-        _attributes(row["attributes"], collection),
+        read_attributes(json.loads(row["attributes"]), collection),
         row.get("payload"),
         to_micros(row["created_at"]),
         to_micros(row["updated_at"]),
@@ -53,13 +53,14 @@ def read_bare_item(row: Any, collection: Collection) -> Item:
         row["rating_count"],
         tuple(row["tags"]),
         "",
-        _attributes(row["attributes"], collection),
+        read_attributes(json.loads(row["attributes"]), collection),
         created_at=to_micros(row["created_at"]),
     )
 
 
-def _attributes(text: str, collection: Collection) -> Mapping[str, AttributeValue]:
-    return {name: _typed(value, collection.attributes.get(name)) for name, value in json.loads(text).items()}
+def read_attributes(stored: Mapping[str, Any], collection: Collection) -> Mapping[str, AttributeValue]:
+    """Attributes as the collection declares them, of what their JSON object holds."""
+    return {name: _typed(value, collection.attributes.get(name)) for name, value in stored.items()}
 
 
 def _typed(value: Any, kind: AttributeType | None) -> AttributeValue:

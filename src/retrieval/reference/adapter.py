@@ -11,6 +11,8 @@ from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
 from retrieval.reference.memory import Memory
+from retrieval.reference.models import ReferenceModels
+from retrieval.reference.pairs import ReferencePairs
 from retrieval.reference.user_feed import ReferenceUserFeed
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class ReferenceAdapter:
             ReferenceIndexBuilder(memory),
             ReferenceEngagement(memory, feed),
             feed,
+            ReferenceModels(memory),
+            ReferencePairs(memory),
         )
 
     async def is_alive(self) -> bool:

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import WriteReceipt
+    from retrieval.application.training_ports import PairKey, PairRun, RunProgress
     from retrieval.domain.engagement import ItemCounts
     from retrieval.domain.model import Chunk, Collection, Event, Item
+    from retrieval.domain.model_registry import ModelVersion
     from retrieval.domain.owner_edges import OwnerEdge
+    from retrieval.domain.training import TrainingPair
 
 EventKey = tuple[str, int, str, str]
 
@@ -66,6 +69,8 @@ class Held:
     """A collection with everything in it. `embeddings` by version id, `requests` by request id.
 
     `engagement` by item and hour, `counts` by item; `edges`: since when, by user and edge.
+    `models` by type and version, `activations`: versions in the order in which they became active, by type; `runs` by
+    run id; `pairs` with the time they were made, by model version.
     """
 
     collection: Collection
@@ -77,6 +82,10 @@ class Held:
     counts: dict[str, ItemCounts] = field(default_factory=dict)
     edges: dict[tuple[str, OwnerEdge], int] = field(default_factory=dict)
     newest_event_at: int | None = None
+    models: dict[tuple[str, str], ModelVersion] = field(default_factory=dict)
+    activations: dict[str, list[str]] = field(default_factory=dict)
+    runs: dict[str, tuple[PairRun, RunProgress]] = field(default_factory=dict)
+    pairs: dict[str, dict[PairKey, tuple[int, TrainingPair]]] = field(default_factory=dict)
 
 
 class Memory:

@@ -104,7 +104,9 @@ def _examples(
         target = int(log.items[label.row])
         place = int(np.searchsorted(drawn.items, target))
         hit = place < len(drawn.items) and drawn.items[place] == target
-        ranks = {name: int(np.flatnonzero(items == target)[0]) + 1 for name, items in drawn.lists.items() if target in items}
+        ranks = {
+            name: int(np.flatnonzero(items == target)[0]) + 1 for name, items in drawn.lists.items() if target in items
+        }
         yield Example(drawn.features, place if hit else -1, ranks)
 
 

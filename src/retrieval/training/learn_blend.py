@@ -87,7 +87,12 @@ def _gradients(
     error /= np.float32(len(sizes))
     back = error[:, None] * out * (activated > 0)
     penalty = np.float32(PENALTY)
-    return [z.T @ back + penalty * hidden, back.sum(axis=0), activated.T @ error + penalty * out, z.T @ error + penalty * line]
+    return [
+        z.T @ back + penalty * hidden,
+        back.sum(axis=0),
+        activated.T @ error + penalty * out,
+        z.T @ error + penalty * line,
+    ]
 
 
 def quality(examples: Sequence[Example], blend: Blend | None, k: int = 100) -> dict[str, float]:

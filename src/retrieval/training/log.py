@@ -62,7 +62,13 @@ class EngagementLog:
     def part(self, kept: NDArray[np.bool_]) -> EngagementLog:
         """The engagements for which `kept` (e,) bool holds."""
         return EngagementLog(
-            self.item_ids, self.users[kept], self.items[kept], self.times[kept], self.weights[kept], self.chosen[kept], self.unit
+            self.item_ids,
+            self.users[kept],
+            self.items[kept],
+            self.times[kept],
+            self.weights[kept],
+            self.chosen[kept],
+            self.unit,
         )
 
     def bounds(self) -> NDArray[np.int64]:

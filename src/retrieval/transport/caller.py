@@ -39,6 +39,13 @@ class Caller:
             if key == "authorization"
         )
 
+    def require_admin(self, what: str) -> None:
+        """Refuse anybody else; `what` is what they asked for. Raises: PermissionDeniedError (ADMIN_TOKEN_REQUIRED)."""
+        if not self.is_admin:
+            raise PermissionDeniedError(
+                f"{what} needs the metadata `authorization: Bearer <admin token>`", reason="ADMIN_TOKEN_REQUIRED"
+            )
+
     def viewer(self, message: common_pb.Viewer, field: str) -> Viewer:
         """The viewer of a request. Raises: PermissionDeniedError (UNRESTRICTED_VIEWER_DENIED)."""
         if message.unrestricted and not self.is_admin:

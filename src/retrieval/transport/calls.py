@@ -105,6 +105,19 @@ class Calls:
 
         return call
 
+    def server_stream(self, method: str, handler: Handler) -> Any:
+        """The same for a method with one request and a stream of replies."""
+        behaviour: Any = handler.unary_stream
+
+        async def call(raw: bytes, context: Context) -> None:
+            async def run() -> None:
+                async with _within(context.time_remaining()):
+                    await behaviour(_decoded(handler, raw), context)
+
+            await self._around(method, context, run)
+
+        return call
+
     async def _around(self, method: str, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
         started = time.perf_counter()
         identity = next(self.identities)

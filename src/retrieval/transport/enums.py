@@ -13,6 +13,7 @@ from retrieval.domain.search import IndexScope, Shortfall, Source, View
 from retrieval.v1 import collection_service_pb2 as collection_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
+from retrieval.v1 import training_service_pb2 as training_pb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,7 @@ INDEX_STATE = {
     collection_pb.INDEX_STATE_READY: IndexState.READY,
     collection_pb.INDEX_STATE_FAILED: IndexState.FAILED,
 }
+PAIR_LABEL = {training_pb.PAIR_LABEL_POSITIVE: True, training_pb.PAIR_LABEL_NEGATIVE: False}
 CACHE_STATE = {
     collection_pb.CACHE_STATE_ABSENT: CacheState.ABSENT,
     collection_pb.CACHE_STATE_BUILDING: CacheState.BUILDING,

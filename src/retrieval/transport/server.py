@@ -18,6 +18,7 @@ from retrieval.transport.hot_search import HotSearch
 from retrieval.transport.item_servicer import ItemServicer
 from retrieval.transport.reflection import add_reflection
 from retrieval.transport.retrieval_servicer import RetrievalServicer
+from retrieval.transport.training_servicer import TrainingServicer
 from retrieval.v1 import (
     collection_service_pb2,
     collection_service_pb2_grpc,
@@ -27,6 +28,8 @@ from retrieval.v1 import (
     item_service_pb2_grpc,
     retrieval_service_pb2,
     retrieval_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ SERVICES = tuple(
         (collection_service_pb2, "CollectionService"),
         (item_service_pb2, "ItemService"),
         (feedback_service_pb2, "FeedbackService"),
+        (training_service_pb2, "TrainingService"),
     )
 )
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -109,6 +113,9 @@ def _methods(service: Service, settings: Settings, health: HealthMonitor) -> Met
     collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(service), methods)
     item_service_pb2_grpc.add_ItemServiceServicer_to_server(ItemServicer(service, settings.admin_token), methods)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FeedbackServicer(service), methods)
+    training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
+        TrainingServicer(service, settings.admin_token), methods
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, methods)
     add_reflection(methods, (*SERVICES, HEALTH))
     gathered: Methods = methods

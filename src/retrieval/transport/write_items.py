@@ -11,7 +11,7 @@ from retrieval.domain.model import AttributeType
 from retrieval.transport import enums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
     from retrieval.domain.model import AttributeValue, Item
     from retrieval.v1 import common_pb2 as common_pb
@@ -42,9 +42,7 @@ def write_item(item: Item, types: Mapping[str, AttributeType], into: common_pb.I
     into.rating_count = item.rating_count
     into.tags.extend(item.tags)
     into.text = item.text
-    for name, value in item.attributes.items():
-        if name in types:
-            _write_value(value, types[name], into.attributes[name])
+    write_attributes(item.attributes, types, into.attributes)
     if item.payload_json is not None:
         into.payload.update(json.loads(item.payload_json))
         into.payload.SetInParent()
@@ -54,6 +52,17 @@ def write_item(item: Item, types: Mapping[str, AttributeType], into: common_pb.I
         into.updated_at.CopyFrom(write_time(item.updated_at))
     for chunk in item.chunks:
         into.chunks.add(chunk_index=chunk.chunk_index).vector.float32_le = chunk.vector.astype("<f4").tobytes()
+
+
+def write_attributes(
+    values: Mapping[str, AttributeValue],
+    types: Mapping[str, AttributeType],
+    into: MutableMapping[str, common_pb.AttributeValue],
+) -> None:
+    """Fill a map of attributes with those that are declared."""
+    for name, value in values.items():
+        if name in types:
+            _write_value(value, types[name], into[name])
 
 
 def _write_value(value: AttributeValue, kind: AttributeType, into: common_pb.AttributeValue) -> None:

@@ -94,7 +94,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.stream_stream is not None:
             stream = self._calls.stream(method, handler)
             return grpc.stream_stream_rpc_method_handler(stream, response_serializer=handler.response_serializer)
-        raise TypeError(f"{method}: only unary and bidirectional methods are served")
+        if handler.unary_stream is not None:
+            replies = self._calls.server_stream(method, handler)
+            return grpc.unary_stream_rpc_method_handler(replies, response_serializer=handler.response_serializer)
+        raise TypeError(f"{method}: methods that only the client streams are not served")
 
     def _hot_first(self, method: str, hot: HotMethod, usual: UnaryCall) -> UnaryCall:
         calls = self._calls

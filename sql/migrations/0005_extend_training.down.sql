@@ -1,0 +1,16 @@
+ALTER TABLE retrieval.model_versions
+DROP COLUMN activated_at,
+DROP COLUMN activation,
+DROP COLUMN training_run_ids,
+DROP COLUMN artifact_uri,
+DROP COLUMN parameters;
+DROP INDEX retrieval.training_pairs_by_run;
+DROP INDEX retrieval.training_pairs_by_model;
+ALTER TABLE retrieval.training_pairs
+DROP COLUMN embedding,
+DROP COLUMN embedding_version,
+DROP COLUMN dwell_ms,
+DROP COLUMN value,
+DROP COLUMN run_id;
+DROP TABLE retrieval.training_runs;
+DROP INDEX retrieval.events_by_item;
