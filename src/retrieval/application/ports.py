@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.application.bandit_ports import BanditStore
     from retrieval.application.cache_ports import VectorCache
     from retrieval.domain.model import (
         AttributeType,
@@ -292,4 +293,5 @@ class Stores:
     index: VectorIndex
     events: EventStore
     builder: IndexBuilder
+    bandits: BanditStore
     cache: VectorCache | None = None

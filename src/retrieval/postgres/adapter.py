@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
+from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
@@ -68,6 +69,7 @@ class PostgresAdapter:
             PostgresIndex(self._database, facts, self._settings.default_ef_search),
             PostgresEvents(self._database),
             self._builder,
+            PostgresBandits(self._database),
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores, VersionReport
+from retrieval.reference.bandits import ReferenceBandits
 from retrieval.reference.collections import ReferenceCollections
 from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
@@ -56,6 +57,7 @@ class ReferenceAdapter:
             ReferenceIndex(memory),
             ReferenceEvents(memory),
             ReferenceIndexBuilder(memory),
+            ReferenceBandits(memory),
         )
 
     async def is_alive(self) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import WriteReceipt
+    from retrieval.domain.bandit import Arm, Decision
     from retrieval.domain.model import Chunk, Collection, Event, Item
 
 EventKey = tuple[str, int, str, str]
@@ -61,13 +62,20 @@ class Embeddings:
 
 @dataclass(slots=True)
 class Held:
-    """A collection with everything in it. `embeddings` by version id, `requests` by request id."""
+    """A collection with everything in it.
+
+    `embeddings` by version id, `requests` by request id, `arms` by context and strategy, `decisions` by id, of which
+    those in `rewarded` had their reward.
+    """
 
     collection: Collection
     items: dict[str, Item] = field(default_factory=dict)
     embeddings: dict[int, Embeddings] = field(default_factory=dict)
     events: dict[EventKey, Event] = field(default_factory=dict)
     requests: dict[str, tuple[bytes, WriteReceipt]] = field(default_factory=dict)
+    arms: dict[tuple[str, str], Arm] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    rewarded: set[str] = field(default_factory=set)
 
 
 class Memory:

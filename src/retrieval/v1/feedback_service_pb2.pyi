@@ -73,3 +73,21 @@ class StreamEventsResponse(_message.Message):
     duplicate_count: int
     consistency_token: str
     def __init__(self, batch_index: _Optional[int] = ..., recorded_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., consistency_token: _Optional[str] = ...) -> None: ...
+
+class ReportRewardRequest(_message.Message):
+    __slots__ = ("collection", "decision_id", "reward")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    decision_id: str
+    reward: float
+    def __init__(self, collection: _Optional[str] = ..., decision_id: _Optional[str] = ..., reward: _Optional[float] = ...) -> None: ...
+
+class ReportRewardResponse(_message.Message):
+    __slots__ = ("applied", "strategy")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    applied: bool
+    strategy: str
+    def __init__(self, applied: _Optional[bool] = ..., strategy: _Optional[str] = ...) -> None: ...
