@@ -13,6 +13,21 @@ CREATE TABLE retrieval.bandit_arms (
     CONSTRAINT bandit_arms_beta_check CHECK ((beta > (0)::double precision))
 );
 
+CREATE TABLE retrieval.bandit_decisions (
+    decision_id uuid NOT NULL,
+    collection_id bigint NOT NULL,
+    context_hash text NOT NULL COLLATE pg_catalog."C",
+    strategy text NOT NULL COLLATE pg_catalog."C",
+    propensity double precision NOT NULL,
+    user_id text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    decided_at timestamp with time zone NOT NULL,
+    reward double precision,
+    rewarded_at timestamp with time zone,
+    CONSTRAINT bandit_decisions_check CHECK (((reward IS NULL) = (rewarded_at IS NULL))),
+    CONSTRAINT bandit_decisions_propensity_check CHECK (((propensity >= (0)::double precision) AND (propensity <= (1)::double precision))),
+    CONSTRAINT bandit_decisions_reward_check CHECK (((reward >= (0)::double precision) AND (reward <= (1)::double precision)))
+);
+
 CREATE TABLE retrieval.change_log (
     "position" bigint NOT NULL,
     transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
@@ -324,6 +339,9 @@ CREATE TABLE retrieval.user_profiles (
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_pkey PRIMARY KEY (collection_id, context_hash, strategy);
 
+ALTER TABLE ONLY retrieval.bandit_decisions
+    ADD CONSTRAINT bandit_decisions_pkey PRIMARY KEY (decision_id);
+
 ALTER TABLE ONLY retrieval.change_log
     ADD CONSTRAINT change_log_pkey PRIMARY KEY ("position");
 
@@ -396,6 +414,10 @@ ALTER TABLE ONLY retrieval.trending_items
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (version_id, user_id, interest);
 
+CREATE INDEX bandit_decisions_by_time ON retrieval.bandit_decisions USING btree (decided_at);
+
+CREATE INDEX bandit_decisions_by_user ON retrieval.bandit_decisions USING btree (collection_id, user_id);
+
 CREATE INDEX change_log_by_transaction ON retrieval.change_log USING btree (transaction_id, "position");
 
 CREATE UNIQUE INDEX embedding_versions_one_active ON retrieval.embedding_versions USING btree (collection_id) WHERE (state = 'active'::text);
@@ -418,6 +440,9 @@ CREATE INDEX training_pairs_by_run ON retrieval.training_pairs USING btree (coll
 
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.bandit_decisions
+    ADD CONSTRAINT bandit_decisions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.collection_engagement
     ADD CONSTRAINT collection_engagement_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;

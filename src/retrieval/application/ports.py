@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.application.bandit_ports import BanditStore
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.training_ports import ModelRegistry, PairStore
@@ -300,4 +301,5 @@ class Stores:
     user_feed: UserFeed
     models: ModelRegistry
     pairs: PairStore
+    bandits: BanditStore
     cache: VectorCache | None = None

@@ -185,7 +185,10 @@ class Hit:
 
 @dataclass(slots=True)
 class SearchReport:
-    """How an answer came about. `timings_s`: (stage, seconds) in order. `stages`: those that ran."""
+    """How an answer came about. `timings_s`: (stage, seconds) in order. `stages`: those that ran.
+
+    `decision_id`, `strategy`, `propensity`: which strategy was chosen, and how likely; empty and 0 without a choice.
+    """
 
     source: Source
     embedding_version: int
@@ -198,6 +201,9 @@ class SearchReport:
     missing_item_ids: tuple[str, ...] = ()
     consistency_token: str = ""
     stages: tuple[Stage, ...] = ()
+    decision_id: str = ""
+    strategy: str = ""
+    propensity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
+from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.chores import Chores
 from retrieval.postgres.collections import PostgresCollections
@@ -88,6 +89,7 @@ class PostgresAdapter:
             self._user_feed,
             PostgresModels(self._database),
             PostgresPairs(self._database),
+            PostgresBandits(self._database),
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores, VersionReport
+from retrieval.reference.bandits import ReferenceBandits
 from retrieval.reference.collections import ReferenceCollections
 from retrieval.reference.engagement import ReferenceEngagement
 from retrieval.reference.events import ReferenceEvents
@@ -64,6 +65,7 @@ class ReferenceAdapter:
             feed,
             ReferenceModels(memory),
             ReferencePairs(memory),
+            ReferenceBandits(memory),
         )
 
     async def is_alive(self) -> bool:

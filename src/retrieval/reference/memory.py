@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import WriteReceipt
     from retrieval.application.training_ports import PairKey, PairRun, RunProgress
+    from retrieval.domain.bandit import Arm, Decision
     from retrieval.domain.engagement import ItemCounts
     from retrieval.domain.model import Chunk, Collection, Event, Item
     from retrieval.domain.model_registry import ModelVersion
@@ -66,11 +67,12 @@ class Embeddings:
 
 @dataclass(slots=True)
 class Held:
-    """A collection with everything in it. `embeddings` by version id, `requests` by request id.
+    """A collection with everything in it.
 
-    `engagement` by item and hour, `counts` by item; `edges`: since when, by user and edge.
-    `models` by type and version, `activations`: versions in the order in which they became active, by type; `runs` by
-    run id; `pairs` with the time they were made, by model version.
+    `embeddings` by version id, `requests` by request id; `engagement` by item and hour, `counts` by item; `edges`: since
+    when, by user and edge. `models` by type and version, `activations`: versions in the order in which they became
+    active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context and
+    strategy, `decisions` by id, of which those in `rewarded` had their reward.
     """
 
     collection: Collection
@@ -86,6 +88,9 @@ class Held:
     activations: dict[str, list[str]] = field(default_factory=dict)
     runs: dict[str, tuple[PairRun, RunProgress]] = field(default_factory=dict)
     pairs: dict[str, dict[PairKey, tuple[int, TrainingPair]]] = field(default_factory=dict)
+    arms: dict[tuple[str, str], Arm] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    rewarded: set[str] = field(default_factory=set)
 
 
 class Memory:

@@ -1,14 +1,16 @@
-"""FeedbackService: takes what users did."""
+"""FeedbackService: takes what users did, and how well strategies did."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
+from retrieval.application.bandit import report_reward
 from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.transport.acknowledge import acknowledge
 from retrieval.transport.read_events import read_event
+from retrieval.transport.read_rewards import read_reward
 from retrieval.transport.read_search import read_collection_name
 from retrieval.transport.validate import count, require
 from retrieval.v1 import feedback_service_pb2 as pb
@@ -42,6 +44,12 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
     async def StreamEvents(self, request_iterator: AsyncIterator[pb.StreamEventsRequest], context: Context) -> None:
         """Store batch after batch; while one is stored the next ones are decoded and checked."""
         await acknowledge(request_iterator, self._prepare, self._write_batch, context)
+
+    async def ReportReward(self, request: pb.ReportRewardRequest, _context: Context) -> pb.ReportRewardResponse:
+        """Teach the arm of a decision, once."""
+        name, decision_id, reward = read_reward(request)
+        receipt = await report_reward(self._stores, await self._stores.collections.get(name), decision_id, reward)
+        return pb.ReportRewardResponse(applied=receipt.applied, strategy=receipt.strategy)
 
     async def _prepare(self, request: pb.StreamEventsRequest) -> Batch:
         require(request.HasField("batch"), "batch", "is required")

@@ -62,5 +62,8 @@ def _write_report(report: SearchReport, returned: int, token: str, into: common_
     into.missing_item_ids.extend(report.missing_item_ids)
     # Reading the present token would cost a round trip; what the caller presented is what the answer surely reflects.
     into.consistency_token = report.consistency_token or token
+    into.decision_id = report.decision_id
+    into.strategy = report.strategy
+    into.propensity = report.propensity
     for stage, seconds in report.timings_s:
         into.timings.add(stage=stage).duration.FromNanoseconds(int(seconds * 1e9))

@@ -364,7 +364,7 @@ class StageTiming(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ResponseInfo(_message.Message):
-    __slots__ = ("source", "embedding_version", "index_generation", "timings", "requested_count", "returned_count", "shortfall_reason", "degraded", "degraded_reason", "missing_item_ids", "consistency_token", "effort")
+    __slots__ = ("source", "embedding_version", "index_generation", "timings", "requested_count", "returned_count", "shortfall_reason", "degraded", "degraded_reason", "missing_item_ids", "consistency_token", "effort", "decision_id", "strategy", "propensity")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -377,6 +377,9 @@ class ResponseInfo(_message.Message):
     MISSING_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EFFORT_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     source: Source
     embedding_version: int
     index_generation: int
@@ -389,4 +392,7 @@ class ResponseInfo(_message.Message):
     missing_item_ids: _containers.RepeatedScalarFieldContainer[str]
     consistency_token: str
     effort: int
-    def __init__(self, source: _Optional[_Union[Source, str]] = ..., embedding_version: _Optional[int] = ..., index_generation: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., requested_count: _Optional[int] = ..., returned_count: _Optional[int] = ..., shortfall_reason: _Optional[_Union[ShortfallReason, str]] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing_item_ids: _Optional[_Iterable[str]] = ..., consistency_token: _Optional[str] = ..., effort: _Optional[int] = ...) -> None: ...
+    decision_id: str
+    strategy: str
+    propensity: float
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., embedding_version: _Optional[int] = ..., index_generation: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., requested_count: _Optional[int] = ..., returned_count: _Optional[int] = ..., shortfall_reason: _Optional[_Union[ShortfallReason, str]] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing_item_ids: _Optional[_Iterable[str]] = ..., consistency_token: _Optional[str] = ..., effort: _Optional[int] = ..., decision_id: _Optional[str] = ..., strategy: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...

@@ -133,3 +133,21 @@ class DeleteUserDataResponse(_message.Message):
     profile_count: int
     other_count: int
     def __init__(self, event_count: _Optional[int] = ..., edge_count: _Optional[int] = ..., profile_count: _Optional[int] = ..., other_count: _Optional[int] = ...) -> None: ...
+
+class ReportRewardRequest(_message.Message):
+    __slots__ = ("collection", "decision_id", "reward")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    decision_id: str
+    reward: float
+    def __init__(self, collection: _Optional[str] = ..., decision_id: _Optional[str] = ..., reward: _Optional[float] = ...) -> None: ...
+
+class ReportRewardResponse(_message.Message):
+    __slots__ = ("applied", "strategy")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    applied: bool
+    strategy: str
+    def __init__(self, applied: _Optional[bool] = ..., strategy: _Optional[str] = ...) -> None: ...

@@ -58,6 +58,11 @@ class FeedbackServiceStub:
                 request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.FromString,
                 _registered_method=True)
+        self.ReportReward = channel.unary_unary(
+                '/retrieval.v1.FeedbackService/ReportReward',
+                request_serializer=retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServiceServicer:
@@ -99,6 +104,16 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportReward(self, request, context):
+        """Tells how well a strategy did that the service chose (see ResponseInfo.decision_id). A decision is rewarded once:
+        further reports change nothing, so a request may be sent again without harm. Rewards may come late, for as long
+        as the decision is kept. What was learned counts half after 30 days.
+        Errors: NOT_FOUND (DECISION_NOT_FOUND), INVALID_ARGUMENT (BAD_DECISION_ID, REWARD_OUT_OF_RANGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeedbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +136,11 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.DeleteUserData,
                     request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.SerializeToString,
+            ),
+            'ReportReward': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportReward,
+                    request_deserializer=retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -235,6 +255,33 @@ class FeedbackService:
             '/retrieval.v1.FeedbackService/DeleteUserData',
             retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataRequest.SerializeToString,
             retrieval_dot_v1_dot_feedback__service__pb2.DeleteUserDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportReward(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.FeedbackService/ReportReward',
+            retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardRequest.SerializeToString,
+            retrieval_dot_v1_dot_feedback__service__pb2.ReportRewardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,1 @@
+DROP TABLE retrieval.bandit_decisions;
