@@ -106,3 +106,9 @@ FROM retrieval.items
 WHERE collection_id = $1 AND {predicate}
 ORDER BY rating_count DESC, rating_value DESC NULLS LAST, item_id
 LIMIT $2
+
+-- name: admitted_items
+-- Expects the primary key.
+SELECT item_id, owner_id, created_at, rating_count
+FROM retrieval.items
+WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}

@@ -17,7 +17,7 @@ async def erase_user(stores: Stores, collection_name: str, user_id: str) -> Eras
     A call that fails in between may be made again: what is gone stays gone.
     """
     collection = await stores.collections.get(collection_name)
-    holders: tuple[ErasesUsers, ...] = (stores.engagement,)
+    holders: tuple[ErasesUsers, ...] = (stores.engagement, stores.profiles)
     erased = ErasedRows()
     for holder in holders:
         erased += await holder.erase_user(collection, user_id)

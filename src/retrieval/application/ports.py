@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.bandit_ports import BanditStore
     from retrieval.application.cache_ports import VectorCache
+    from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
@@ -236,6 +237,20 @@ class VectorIndex(Protocol):
         """
         ...
 
+    async def admitted(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        predicate: Predicate,
+        min_consistency_token: str = "",
+    ) -> dict[str, ItemFacts]:
+        """Facts of those items that the predicate admits, with an embedding or without.
+
+        They reflect the write of the token, where there is one.
+        """
+        ...
+
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """Up to `count` random vectors of the version, (n, dim)."""
         ...
@@ -302,4 +317,7 @@ class Stores:
     models: ModelRegistry
     pairs: PairStore
     bandits: BanditStore
+    archive: EventArchive
+    artifacts: ArtifactStore
+    profiles: ProfileStore
     cache: VectorCache | None = None

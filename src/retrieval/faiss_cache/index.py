@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.cache_ports import CacheReport
+    from retrieval.application.candidate_ports import ItemFacts
     from retrieval.application.ports import VectorIndex
-    from retrieval.domain.model import EmbeddingVersion, Viewer
-    from retrieval.domain.search import IndexQuery, SearchOptions
+    from retrieval.domain.model import Collection, EmbeddingVersion, Viewer
+    from retrieval.domain.search import IndexQuery, Predicate, SearchOptions
     from retrieval.faiss_cache.answers import Rows
     from retrieval.faiss_cache.cache import FaissCache
     from retrieval.faiss_cache.view import View as CacheView
@@ -86,6 +87,29 @@ class CachedIndex:
         for item_id, vector in zip(view.item_ids(rows), view.vectors(rows), strict=True):
             found.setdefault(item_id, []).append(vector)
         return {item_id: np.stack(chunks) for item_id, chunks in found.items()}
+
+    async def admitted(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,
+        item_ids: Sequence[str],
+        predicate: Predicate,
+        min_consistency_token: str = "",
+    ) -> dict[str, ItemFacts]:
+        """See `VectorIndex`; the store is asked for what has no embedding."""
+        view = self._cache.view(collection.name, version.version)
+        if (
+            view is None
+            or view.version.version_id != version.version_id
+            or view.residency is not Residency.FULL
+            or not self._cache.reflects(min_consistency_token)
+        ):
+            return await self._store.admitted(collection, version, item_ids, predicate)
+        known, found = view.facts(item_ids, predicate)
+        unknown = [item_id for item_id in item_ids if item_id not in known]
+        if unknown:
+            found |= await self._store.admitted(collection, version, unknown, predicate)
+        return found
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """See `VectorIndex`."""

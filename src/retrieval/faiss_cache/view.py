@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from retrieval.application.cache_ports import JoinedNames
+from retrieval.application.candidate_ports import ItemFacts
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import ANONYMOUS, Metric, Viewer
 from retrieval.domain.search import Diversity, IndexScope, Predicate, SearchParams, Source, Stage
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from retrieval.faiss_cache.segment import Segment
 
 T = TypeVar("T")
+
+_ANYBODY = Viewer(unrestricted=True)
 
 WIDELY_PROPOSED = 200
 """Rows that are proposed at least on one dimension for a stage on another."""
@@ -258,6 +261,25 @@ class View:
         if admitted.segment is not None:
             held = held[admitted.segment.holds(held)]
         return np.concatenate([held, rows])
+
+    def facts(self, item_ids: Sequence[str], predicate: Predicate) -> tuple[set[str], dict[str, ItemFacts]]:
+        """Which of the items live here, and facts of those of them that the predicate admits."""
+        living = self.rows_of(item_ids, _ANYBODY)
+        admitted = self.admitted(predicate, IndexScope.FULL)
+        recent = living >= self.segment_rows
+        keep = np.empty(len(living), bool)
+        keep[recent] = admitted.delta.holds(living[recent] - self.segment_rows)
+        keep[~recent] = True if admitted.segment is None else admitted.segment.holds(living[~recent])
+        rows = living[keep]
+        names = self.item_ids(living)
+        facts = zip(
+            self.owner_ids(rows),
+            self.numbers("created_at", rows).tolist(),
+            self.numbers("rating_count", rows).tolist(),
+            strict=True,
+        )
+        kept = (name for name, is_kept in zip(names, keep.tolist(), strict=True) if is_kept)
+        return set(names), {name: ItemFacts(*fact) for name, fact in zip(kept, facts, strict=True)}
 
     def _effort(
         self, count: int, admitted: Admitted, params: SearchParams, time_us: float = inf

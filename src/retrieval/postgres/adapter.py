@@ -21,6 +21,7 @@ from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
 from retrieval.postgres.models import PostgresModels
+from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
 from retrieval.postgres.trending import TrendingLists
@@ -79,6 +80,7 @@ class PostgresAdapter:
         self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
         self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
         self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
+        profiles = PostgresProfiles(self._database)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -90,6 +92,9 @@ class PostgresAdapter:
             PostgresModels(self._database),
             PostgresPairs(self._database),
             PostgresBandits(self._database),
+            profiles,
+            profiles,
+            profiles,
         )
 
     @property

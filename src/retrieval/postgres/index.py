@@ -9,6 +9,7 @@ import numpy as np
 
 from retrieval.domain.planning import choose
 from retrieval.domain.search import IndexAnswer, IndexScope, Source
+from retrieval.postgres.items import admitted_items
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_visibility
 from retrieval.postgres.search_sql import (
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import EmbeddingVersion, Viewer
+    from retrieval.application.candidate_ports import ItemFacts
+    from retrieval.domain.model import Collection, EmbeddingVersion, Viewer
     from retrieval.domain.planning import Plan
-    from retrieval.domain.search import IndexQuery
+    from retrieval.domain.search import IndexQuery, Predicate
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache, VersionFacts
 
@@ -86,6 +88,18 @@ class PostgresIndex:
         for item_id, embedding in rows:
             chunks.setdefault(item_id, []).append(embedding.to_numpy())
         return {item_id: np.stack(found) for item_id, found in chunks.items()}
+
+    async def admitted(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,  # noqa: ARG002  # items are admitted whether they have an embedding or not
+        item_ids: Sequence[str],
+        predicate: Predicate,
+        min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every commit
+    ) -> dict[str, ItemFacts]:
+        """Facts of admitted items: see `VectorIndex`."""
+        async with self._database.connection() as connection:
+            return await admitted_items(connection, collection, item_ids, predicate)
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """Random vectors: see `VectorIndex`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from retrieval.application.candidate_ports import ItemFacts
 from retrieval.application.ports import WriteReceipt
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from retrieval.domain.model import Chunk
@@ -207,6 +208,16 @@ class PostgresItems:
     async def wait_for(self, token: str) -> None:
         """See `ItemStore`. Reads from the primary reflect every commit: there is nothing to wait for."""
         read_token(token)
+
+
+async def admitted_items(
+    connection: Any, collection: Collection, item_ids: Sequence[str], predicate: Predicate
+) -> dict[str, ItemFacts]:
+    """Facts of those items that the predicate admits."""
+    parameters = Parameters(collection.collection_id, list(item_ids))
+    condition = compile_predicate(predicate, collection, parameters)
+    rows = await connection.fetch(fill(queries("items")["admitted_items"], predicate=condition), *parameters.values)
+    return {r[0]: ItemFacts(r[1], to_micros(r[2]), r[3]) for r in rows}
 
 
 async def _copy(connection: Any, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:

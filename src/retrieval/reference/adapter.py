@@ -13,6 +13,7 @@ from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
 from retrieval.reference.memory import Memory
 from retrieval.reference.models import ReferenceModels
+from retrieval.reference.profiles import ReferenceProfiles
 from retrieval.reference.pairs import ReferencePairs
 from retrieval.reference.user_feed import ReferenceUserFeed
 
@@ -55,6 +56,7 @@ class ReferenceAdapter:
         """Stores over a fresh memory."""
         memory, feed = Memory(), ReferenceUserFeed()
         self._open = True
+        profiles = ReferenceProfiles(memory)
         return Stores(
             ReferenceCollections(memory),
             ReferenceItems(memory),
@@ -66,6 +68,9 @@ class ReferenceAdapter:
             ReferenceModels(memory),
             ReferencePairs(memory),
             ReferenceBandits(memory),
+            profiles,
+            profiles,
+            profiles,
         )
 
     async def is_alive(self) -> bool:

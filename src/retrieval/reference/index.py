@@ -9,6 +9,7 @@ import numpy as np
 from retrieval.domain.planning import choose
 from retrieval.domain.ranking import best_chunks
 from retrieval.domain.search import IndexAnswer, Source
+from retrieval.reference.items import admitted_facts
 from retrieval.domain.vectors import distances
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import EmbeddingVersion, Item, Viewer
-    from retrieval.domain.search import IndexQuery
+    from retrieval.application.candidate_ports import ItemFacts
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.search import IndexQuery, Predicate
     from retrieval.reference.memory import Held, Memory
 
 
@@ -70,6 +72,17 @@ class ReferenceIndex:
             for item_id in dict.fromkeys(item_ids)
             if embeddings.of(item_id) and can_see(held.items[item_id], viewer)
         }
+
+    async def admitted(
+        self,
+        collection: Collection,
+        version: EmbeddingVersion,  # noqa: ARG002  # items are admitted whether they have an embedding or not
+        item_ids: Sequence[str],
+        predicate: Predicate,
+        min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every write
+    ) -> dict[str, ItemFacts]:
+        """See `VectorIndex`."""
+        return admitted_facts(self._memory, collection, item_ids, predicate)
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """See `VectorIndex`."""

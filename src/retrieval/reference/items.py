@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from retrieval.application.candidate_ports import ItemFacts
 from retrieval.application.ports import WriteReceipt
 from retrieval.domain.engagement import ItemCounts
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
@@ -139,6 +140,15 @@ class ReferenceItems:
     async def wait_for(self, token: str) -> None:
         """See `ItemStore`. Reads reflect every write at once: there is nothing to wait for."""
         check_token(token)
+
+
+def admitted_facts(
+    memory: Memory, collection: Collection, item_ids: Sequence[str], predicate: Predicate
+) -> dict[str, ItemFacts]:
+    """Facts of those items that the predicate admits."""
+    items = memory.held(collection).items
+    found = admitted((items[i] for i in dict.fromkeys(item_ids) if i in items), predicate, collection)
+    return {i.item_id: ItemFacts(i.owner_id, i.created_at or 0, i.rating_count) for i in found}
 
 
 def _read(held: Held, version: EmbeddingVersion, item: Item, *, with_chunks: bool) -> Item:

@@ -1,0 +1,132 @@
+"""Models as bytes, the log as a whole, and what is kept of users: implements `EventArchive`, `ArtifactStore`, `ProfileStore`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pgvector import HalfVector
+
+from retrieval.application.candidate_ports import StoredProfile
+from retrieval.application.engagement_ports import ErasedRows
+from retrieval.domain.interests import Interest
+from retrieval.domain.model import AttributeType, Event
+from retrieval.postgres.sql_files import queries
+from retrieval.postgres.times import to_micros
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.model_registry import ModelVersion
+    from retrieval.postgres.database import Database
+
+PART_BYTES = 8 << 20
+"""Postgres takes 1 GB a value, and copies it several times on the way."""
+BATCH_EVENTS = 10_000
+FACET_ITEMS = 20_000
+"""Newest listed items that facets are counted over."""
+
+
+class PostgresProfiles:
+    """Stores and reads what candidates keep."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
+        """See `EventArchive`; the moment is that of the transaction's snapshot."""
+        async with self._database.transaction() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor = await connection.cursor(queries("profiles")["all_events"], collection.collection_id)
+            while rows := await cursor.fetch(BATCH_EVENTS):
+                yield [Event(r[0], r[1], r[2], to_micros(r[3]), r[4], r[5], r[6]) for r in rows]
+
+    async def save(self, model: ModelVersion, data: bytes) -> None:
+        """See `ArtifactStore`."""
+        sql = queries("profiles")
+        async with self._database.transaction() as connection:
+            await connection.execute(sql["delete_artifact"], model.model_version_id)
+            for part, start in enumerate(range(0, len(data), PART_BYTES)):
+                piece = data[start : start + PART_BYTES]
+                await connection.execute(sql["save_artifact_part"], model.model_version_id, part, piece)
+
+    async def load(self, model: ModelVersion) -> bytes | None:
+        """See `ArtifactStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(queries("profiles")["load_artifact"], model.model_version_id)
+        return b"".join(row[0] for row in rows) if rows else None
+
+    async def save_interests(self, version: EmbeddingVersion, user_id: str, interests: Sequence[Interest]) -> None:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                queries("profiles")["save_interests"],
+                version.version_id,
+                user_id,
+                list(range(len(interests))),
+                [HalfVector(interest.vector) for interest in interests],
+                [interest.weight for interest in interests],
+                [interest.medoid for interest in interests],
+            )
+
+    async def stored(self, version: EmbeddingVersion, user_id: str) -> StoredProfile | None:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(queries("profiles")["stored_interests"], version.version_id, user_id)
+        if not rows:
+            return None
+        found = tuple(Interest(r[0].to_numpy().astype(np.float32), r[1], r[2], (r[2],)) for r in rows)
+        return StoredProfile(found, max(to_micros(r[3]) for r in rows))
+
+    async def set_vector(
+        self,
+        collection: Collection,  # noqa: ARG002  # versions have keys of their own
+        version: EmbeddingVersion,
+        user_id: str,
+        vector: NDArray[np.float16] | None,
+    ) -> None:
+        """See `ProfileStore`."""
+        sql = queries("profiles")
+        async with self._database.connection() as connection:
+            if vector is None:
+                await connection.execute(sql["remove_user_vector"], version.version_id, user_id)
+            else:
+                await connection.execute(sql["set_user_vector"], version.version_id, user_id, HalfVector(vector))
+
+    async def vector(self, version: EmbeddingVersion, user_id: str) -> NDArray[np.float16] | None:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(queries("profiles")["user_vector"], version.version_id, user_id)
+        return None if found is None else np.asarray(found.to_numpy(), np.float16)
+
+    async def facet_shares(self, collection: Collection) -> dict[tuple[str, str], float]:
+        """See `ProfileStore`."""
+        keywords = [
+            name
+            for name, kind in collection.attributes.items()
+            if kind in {AttributeType.KEYWORD, AttributeType.KEYWORD_LIST}
+        ]
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                queries("profiles")["facet_shares"], collection.collection_id, keywords, FACET_ITEMS
+            )
+        return {(r[0], r[1]): r[2] for r in rows}
+
+    async def related(self, collection: Collection, item_ids: Sequence[str], count: int) -> list[tuple[str, float]]:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                queries("profiles")["related_items"], collection.collection_id, list(item_ids), count
+            )
+        return [(r[0], r[1]) for r in rows]
+
+    async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
+        """See `ProfileStore`. Interests go with the events, by `EngagementStore.erase_user`."""
+        async with self._database.connection() as connection:
+            status = await connection.execute(
+                queries("profiles")["erase_user_vectors"], collection.collection_id, user_id
+            )
+        return ErasedRows(profiles=int(status.rpartition(" ")[2]))

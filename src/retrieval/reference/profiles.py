@@ -1,0 +1,103 @@
+"""Models as bytes, the log as a whole, and what is kept of users, in memory; implements the ports of candidates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from retrieval.application.candidate_ports import StoredProfile
+from retrieval.application.engagement_ports import ErasedRows
+from retrieval.domain.model import ANONYMOUS, AttributeType
+from retrieval.domain.visibility import can_see
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.domain.interests import Interest
+    from retrieval.domain.model import Collection, EmbeddingVersion, Event
+    from retrieval.domain.model_registry import ModelVersion
+    from retrieval.reference.memory import Memory
+
+
+class ReferenceProfiles:
+    """Stores and reads what candidates keep."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._artifacts: dict[int, bytes] = {}
+        self._interests: dict[tuple[int, str], StoredProfile] = {}
+        self._vectors: dict[tuple[int, str], NDArray[np.float16]] = {}
+
+    async def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
+        """See `EventArchive`."""
+        events = self._memory.held(collection).events.values()
+        yield sorted(events, key=lambda e: (e.user_id, e.occurred_at, e.item_id, e.event_id))
+
+    async def save(self, model: ModelVersion, data: bytes) -> None:
+        """See `ArtifactStore`."""
+        self._artifacts[model.model_version_id] = data
+
+    async def load(self, model: ModelVersion) -> bytes | None:
+        """See `ArtifactStore`."""
+        return self._artifacts.get(model.model_version_id)
+
+    async def save_interests(self, version: EmbeddingVersion, user_id: str, interests: Sequence[Interest]) -> None:
+        """See `ProfileStore`."""
+        self._interests[version.version_id, user_id] = StoredProfile(tuple(interests), self._memory.now_us())
+
+    async def stored(self, version: EmbeddingVersion, user_id: str) -> StoredProfile | None:
+        """See `ProfileStore`."""
+        return self._interests.get((version.version_id, user_id))
+
+    async def set_vector(
+        self,
+        collection: Collection,  # noqa: ARG002  # versions have keys of their own
+        version: EmbeddingVersion,
+        user_id: str,
+        vector: NDArray[np.float16] | None,
+    ) -> None:
+        """See `ProfileStore`."""
+        if vector is None:
+            self._vectors.pop((version.version_id, user_id), None)
+        else:
+            self._vectors[version.version_id, user_id] = vector
+
+    async def vector(self, version: EmbeddingVersion, user_id: str) -> NDArray[np.float16] | None:
+        """See `ProfileStore`."""
+        return self._vectors.get((version.version_id, user_id))
+
+    async def facet_shares(self, collection: Collection) -> dict[tuple[str, str], float]:
+        """See `ProfileStore`."""
+        listed = [item for item in self._memory.held(collection).items.values() if can_see(item, ANONYMOUS)]
+        found: Counter[tuple[str, str]] = Counter()
+        for item in listed:
+            found.update(("tags", tag) for tag in item.tags)
+            for name, kind in collection.attributes.items():
+                value = item.attributes.get(name)
+                if kind is AttributeType.KEYWORD and isinstance(value, str):
+                    found[name, value] += 1
+                elif kind is AttributeType.KEYWORD_LIST and isinstance(value, tuple):
+                    found.update((name, word) for word in value)
+        return {key: count / len(listed) for key, count in found.most_common(1000)}
+
+    async def related(
+        self,
+        collection: Collection,  # noqa: ARG002
+        item_ids: Sequence[str],  # noqa: ARG002
+        count: int,  # noqa: ARG002
+    ) -> list[tuple[str, float]]:
+        """See `ProfileStore`; no relationships are kept in memory."""
+        return []
+
+    async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
+        """See `ProfileStore`."""
+        versions = {version.version_id for version in self._memory.held(collection).collection.versions}
+        gone = 0
+        for held in (self._interests, self._vectors):
+            for key in [key for key in held if key[0] in versions and key[1] == user_id]:
+                del held[key]
+                gone += 1
+        return ErasedRows(profiles=gone)
