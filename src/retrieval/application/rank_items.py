@@ -47,8 +47,9 @@ async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItem
         query,
         (Stage(scope.version.dimension, len(ids)),),
         pipeline.predicate(scope),
-        with_owners=scope.options.diversity.max_per_owner > 0,
-        with_vectors=scope.options.diversity.mmr_lambda is not None,
+        with_owners=scope.options.diversity.by_owner,
+        with_vectors=scope.options.diversity.by_vector,
+        with_facts=not scope.options.boosts.empty,
     )
 
     unranked = dict.fromkeys(ids)

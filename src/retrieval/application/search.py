@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.application.deadline import remaining_s
-from retrieval.domain.diversity import cap_owners, mmr_order
+from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
 from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.ranking import best_chunks
+from retrieval.domain.rerank import RerankPool, rerank
 from retrieval.domain.search import (
     Hit,
     IndexQuery,
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion, Viewer
     from retrieval.domain.search import IndexAnswer, SearchOptions
 
-MMR_POOL_PER_HIT = 4
-"""MMR chooses from this many candidates a hit: enough to find variety, few enough to stay relevant."""
+POOL_PER_HIT = 4
+"""A rerank chooses from this many candidates a hit: enough to find variety, few enough to stay relevant."""
 
 
 class Stopwatch:
@@ -87,6 +88,8 @@ class Draft:
     scores: NDArray[np.float64]
     owner_ids: list[str]
     vectors: NDArray[np.float16] | None
+    created_at: NDArray[np.int64] | None
+    rating_counts: NDArray[np.int64] | None
 
     def take(self, indexes: Sequence[int]) -> Draft:
         """The rows at `indexes`, in that order."""
@@ -98,6 +101,8 @@ class Draft:
             self.scores[rows],
             [self.owner_ids[i] for i in rows] if self.owner_ids else [],
             None if self.vectors is None else self.vectors[rows],
+            None if self.created_at is None else self.created_at[rows],
+            None if self.rating_counts is None else self.rating_counts[rows],
         )
 
 
@@ -168,10 +173,11 @@ class SearchPipeline:
                     widen(full, count),
                     predicate,
                     options.params,
-                    with_owners=options.diversity.max_per_owner > 0,
-                    with_vectors=options.diversity.mmr_lambda is not None,
+                    with_owners=options.diversity.by_owner,
+                    with_vectors=options.diversity.by_vector,
                     stages_chosen=stages_chosen,
                     min_consistency_token=options.min_consistency_token,
+                    with_facts=not options.boosts.empty,
                 )
             )
 
@@ -199,9 +205,9 @@ class SearchPipeline:
         out_of_time = False
         while True:
             answer = await ask(count)
+            draft, left, thinned_by = self._thin(scope, answer, rescore)
             scope.watch.lap("search")
-            draft, thinned_by = self._thin(scope, answer, rescore)
-            full = len(draft.item_ids) >= options.limit or thinned_by is Shortfall.THRESHOLD
+            full = left >= options.limit or thinned_by is Shortfall.THRESHOLD
             if full or answer.exhausted or answer.scan_limited or len(answer.item_ids) < count or count >= ceiling:
                 break
             if remaining_s() < self._limits.widen_reserve_s:
@@ -228,7 +234,6 @@ class SearchPipeline:
                 draft.item_ids, draft.scores, draft.distances, draft.chunk_indexes, strict=True
             )
         ]
-        scope.watch.lap("rerank")
         await self.hydrate(scope, hits)
         report.timings_s = scope.watch.laps()
         return hits, report
@@ -253,20 +258,32 @@ class SearchPipeline:
         """Rows to ask for at first, so that a usual page needs one round."""
         options = scope.options
         count = options.limit * (1 if scope.version.max_chunks == 1 else min(scope.version.max_chunks, 4))
-        if options.diversity.mmr_lambda is not None:
-            count *= MMR_POOL_PER_HIT
-        elif options.diversity.max_per_owner:
+        diversity = options.diversity
+        if diversity.by_vector or diversity.owner_decay is not None or not options.boosts.empty:
+            count *= POOL_PER_HIT
+        elif diversity.max_per_owner:
             count *= 2
         return min(count, max(self._limits.max_pool_rows, options.limit))
 
     @staticmethod
     def _thin(
         scope: Scope, answer: IndexAnswer, rescore: Callable[[IndexAnswer], NDArray[np.float64]] | None
-    ) -> tuple[Draft, Shortfall | None]:
-        """Best chunk an item, threshold, owner cap; with the reason if threshold or cap removed anything."""
+    ) -> tuple[Draft, int, Shortfall | None]:
+        """Best chunk an item, and threshold; with the rows that the owner cap will leave, whichever come first, and the
+        reason if threshold or cap remove anything.
+        """
         metric = scope.collection.metric
         scores = rescore(answer) if rescore is not None else scores_of(answer.distances, metric)
-        draft = Draft(answer.item_ids, answer.chunk_indexes, answer.distances, scores, answer.owner_ids, answer.vectors)
+        draft = Draft(
+            answer.item_ids,
+            answer.chunk_indexes,
+            answer.distances,
+            scores,
+            answer.owner_ids,
+            answer.vectors,
+            answer.created_at,
+            answer.rating_counts,
+        )
         if rescore is not None:
             draft = draft.take(sorted(range(len(scores)), key=lambda i: (-scores[i], answer.item_ids[i])))
         # The rows may know of chunks before the version does, which is read through a cache.
@@ -280,19 +297,17 @@ class SearchPipeline:
                 reason = Shortfall.THRESHOLD
                 draft = draft.take(kept)
         cap = scope.options.diversity.max_per_owner
-        if cap:
-            kept = cap_owners(draft.owner_ids, cap)
-            if len(kept) < len(draft.item_ids):
-                reason = reason or Shortfall.OWNER_CAP
-                draft = draft.take(kept)
-        return draft, reason
+        left = len(cap_owners(draft.owner_ids, cap)) if cap else len(draft.item_ids)
+        if left < len(draft.item_ids):
+            reason = reason or Shortfall.OWNER_CAP
+        return draft, left, reason
 
     @staticmethod
     def _order(scope: Scope, draft: Draft) -> Draft:
         options = scope.options
-        if options.diversity.mmr_lambda is not None and draft.vectors is not None:
-            return draft.take(mmr_order(draft.scores, draft.vectors, options.diversity.mmr_lambda, options.limit))
-        return draft.take(range(min(options.limit, len(draft.item_ids))))
+        pool = RerankPool(draft.scores, draft.owner_ids, draft.created_at, draft.rating_counts, draft.vectors)
+        now_us = time.time_ns() // 1000
+        return draft.take(rerank(pool, options.boosts, options.diversity, now_us, options.limit, scope.watch.lap))
 
     @staticmethod
     def _shortfall(scope: Scope, answer: IndexAnswer, count: int, ceiling: int) -> Shortfall:

@@ -108,9 +108,10 @@ async def _by_best_score(
             (Stage(scope.version.dimension, count),),
             predicate,
             scope.options.params,
-            with_owners=scope.options.diversity.max_per_owner > 0,
+            with_owners=scope.options.diversity.by_owner,
             with_vectors=True,
             min_consistency_token=scope.options.min_consistency_token,
+            with_facts=not scope.options.boosts.empty,
         )
         answers = await asyncio.gather(*(stores.index.search(replace(query, vector=p)) for p in positives))
         return _union(answers)
@@ -140,23 +141,27 @@ def _scores(queries: NDArray[np.float16], rows: NDArray[np.float16], metric: Met
 
 def _union(answers: Sequence[IndexAnswer]) -> IndexAnswer:
     """All rows of several answers, each (item, chunk) once with its smallest distance, nearest first."""
-    best: dict[tuple[str, int], tuple[float, str, NDArray[np.float16] | None]] = {}
+    best: dict[tuple[str, int], tuple[float, IndexAnswer, int]] = {}
     for answer in answers:
         for row, key in enumerate(zip(answer.item_ids, answer.chunk_indexes, strict=True)):
             distance = float(answer.distances[row])
             if key not in best or distance < best[key][0]:
-                owner = answer.owner_ids[row] if answer.owner_ids else ""
-                best[key] = (distance, owner, None if answer.vectors is None else answer.vectors[row])
+                best[key] = (distance, answer, row)
     ordered = sorted(best.items(), key=lambda pair: (pair[1][0], pair[0]))
-    vectors = [v for _, (_, _, v) in ordered if v is not None]
+    rows = [(answer, row) for _, (_, answer, row) in ordered]
+    vectors = [a.vectors[row] for a, row in rows if a.vectors is not None]
+    created_at = [int(a.created_at[row]) for a, row in rows if a.created_at is not None]
+    rating_counts = [int(a.rating_counts[row]) for a, row in rows if a.rating_counts is not None]
     return replace(
         answers[0],
         item_ids=[key[0] for key, _ in ordered],
         chunk_indexes=[key[1] for key, _ in ordered],
         distances=np.array([d for _, (d, _, _) in ordered], dtype=np.float64),
-        owner_ids=[o for _, (_, o, _) in ordered] if answers[0].owner_ids else [],
+        owner_ids=[a.owner_ids[row] for a, row in rows if a.owner_ids],
         vectors=np.stack(vectors) if vectors else None,
         exhausted=all(a.exhausted for a in answers),
         scan_limited=any(a.scan_limited for a in answers),
         effort=max(a.effort for a in answers),
+        created_at=np.array(created_at, dtype=np.int64) if created_at else None,
+        rating_counts=np.array(rating_counts, dtype=np.int64) if rating_counts else None,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from retrieval.domain.boosts import NO_BOOSTS, Boosts
 from retrieval.domain.filters import Filter
 from retrieval.domain.model import ANONYMOUS, Item, Viewer
 
@@ -93,8 +94,8 @@ class IndexQuery:
     """A question to a vector index. `vector`: (dim,) float16 in stored form (see `vectors.to_half`).
 
     `stages` is never empty; its last candidate count is `count`, the number of rows wanted. Unless they are
-    `stages_chosen` by the caller, an index may have better ones. `with_owners` and `with_vectors` ask for those columns
-    of the answer. The answer reflects the write of `min_consistency_token`, where there is one.
+    `stages_chosen` by the caller, an index may have better ones. `with_owners`, `with_vectors` and `with_facts` ask
+    for those columns of the answer. The answer reflects the write of `min_consistency_token`, where there is one.
     """
 
     collection: Collection
@@ -107,6 +108,7 @@ class IndexQuery:
     with_vectors: bool = False
     stages_chosen: bool = False
     min_consistency_token: str = ""
+    with_facts: bool = False
 
     @property
     def count(self) -> int:
@@ -119,6 +121,7 @@ class IndexAnswer:
     """Rows (item, chunk) nearest first; equal distances by item id, then chunk.
 
     `distances`: (n,) float64. `owner_ids` where asked for, else empty. `vectors`: (n, dim) float16 where asked for.
+    The facts, where asked for: `created_at`, (n,) int64 microseconds, and `rating_counts`, (n,) int64.
     `exhausted`: no further row satisfies the predicate. `scan_limited`: the index gave up before it could know.
     `effort` is the ef_search or nprobe used, 0 for an exact scan; `generation` counts builds of the index used.
     `stages` are those that ran, where they are not the query's. `degraded_reason`: why it is less than was asked for.
@@ -136,14 +139,31 @@ class IndexAnswer:
     generation: int = 0
     stages: tuple[Stage, ...] = ()
     degraded_reason: str = ""
+    created_at: NDArray[np.int64] | None = None
+    rating_counts: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """Spread of the hits: MMR lambda in [0, 1] (None: off), cap per owner (0: none)."""
+    """Spread of the hits; None: off.
+
+    `mmr_lambda` in [0, 1] or `dpp_theta` in [0, 1), not both; a cap per owner (0: none); `owner_decay` in (0, 1].
+    """
 
     mmr_lambda: float | None = None
     max_per_owner: int = 0
+    dpp_theta: float | None = None
+    owner_decay: float | None = None
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether hits are spread by their vectors."""
+        return self.mmr_lambda is not None or self.dpp_theta is not None
+
+    @property
+    def by_owner(self) -> bool:
+        """Whether hits are spread over owners."""
+        return self.max_per_owner > 0 or self.owner_decay is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +180,7 @@ class SearchOptions:
     params: SearchParams = SearchParams()
     min_consistency_token: str = ""
     embedding_version: int = 0
+    boosts: Boosts = NO_BOOSTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,12 @@ class Columns:
         """The owner of each of `rows` (n,); empty where there is none."""
         return self.owners.values_at(rows)
 
+    def numbers_at(self, attribute: str, rows: NDArray[np.integer[Any]]) -> list[int]:
+        """A built-in whole-number attribute of each of `rows` (n,); 0 where there is none."""
+        column = self.attributes[attribute]
+        assert isinstance(column, NumberColumn)
+        return column.values_at(rows)
+
     @property
     def owners(self) -> KeywordColumn:
         """The column of owner ids."""

@@ -193,6 +193,8 @@ class CachedIndex:
             distances=found.distances[cut],
             owner_ids=found.owner_ids[cut],
             vectors=None if found.vectors is None else found.vectors[cut],
+            created_at=None if found.created_at is None else found.created_at[cut],
+            rating_counts=None if found.rating_counts is None else found.rating_counts[cut],
             source=Source.FAISS,
             exhausted=False,
             scan_limited=short,
@@ -227,4 +229,6 @@ def _row_answer(view: CacheView, query: IndexQuery, found: Rows) -> IndexAnswer:
         generation=view.generation,
         stages=() if query.stages_chosen else found.stages,
         degraded_reason="DEADLINE" if found.reduced else "",
+        created_at=view.numbers("created_at", rows) if query.with_facts else None,
+        rating_counts=view.numbers("rating_count", rows) if query.with_facts else None,
     )

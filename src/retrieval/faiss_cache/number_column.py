@@ -38,6 +38,11 @@ class NumberColumn:
         """Bytes of its arrays."""
         return self._values.nbytes + (0 if self._present is None else self._present.nbytes)
 
+    def values_at(self, rows: NDArray[np.integer[Any]]) -> list[Any]:
+        """The number of each of `rows` (n,); 0 where there is none."""
+        found: list[Any] = self._values[rows].tolist()
+        return found
+
     def matching(self, wanted: Iterable[Scalar]) -> NDArray[np.bool_]:
         """(rows,) new: which values equal one of those."""
         known = [v for v in map(self._exactly, wanted) if v is not None]

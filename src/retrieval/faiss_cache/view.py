@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -61,6 +62,7 @@ def _is_plain(options: SearchOptions) -> bool:
         and options.params.source in {Source.AUTO, Source.FAISS}
         and options.score_threshold is None
         and options.diversity == Diversity()
+        and options.boosts.empty
     )
 
 
@@ -241,6 +243,10 @@ class View:
     def owner_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Owner of each of `rows` (n,); empty where there is none."""
         return self._gather(rows, lambda columns: columns.owners_at)
+
+    def numbers(self, attribute: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) a built-in whole-number attribute of each of `rows` (n,); 0 where there is none."""
+        return np.array(self._gather(rows, lambda columns: partial(columns.numbers_at, attribute)), dtype=np.int64)
 
     def chunk_indexes(self, rows: NDArray[np.int64]) -> list[int]:
         """Chunk index of each of `rows` (n,)."""

@@ -20,6 +20,7 @@ from retrieval.postgres.search_sql import (
     rank_statement,
 )
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.times import to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,6 +168,8 @@ def _answer(rows: Sequence[Any], query: IndexQuery, source: Source) -> IndexAnsw
         source,
         [r["owner_id"] for r in rows] if query.with_owners else [],
         _matrix([r["embedding"] for r in rows], query.version.dimension) if query.with_vectors else None,
+        created_at=np.array([to_micros(r["created_at"]) for r in rows], dtype=np.int64) if query.with_facts else None,
+        rating_counts=np.array([r["rating_count"] for r in rows], dtype=np.int64) if query.with_facts else None,
     )
 
 

@@ -86,8 +86,9 @@ def condition(predicate: Predicate, collection: Collection, scope: IndexScope, p
     return f"{compiled} AND {popular_condition(collection)}" if scope is IndexScope.POPULAR else compiled
 
 
-def _columns(*, owners: bool, vectors: bool) -> str:
-    return (", owner_id" if owners else "") + (", embedding" if vectors else "")
+def _columns(*, owners: bool, vectors: bool, facts: bool) -> str:
+    wanted = (", owner_id", owners), (", embedding", vectors), (", created_at, rating_count", facts)
+    return "".join(columns for columns, asked in wanted if asked)
 
 
 def index_statement(query: IndexQuery, source: Source) -> Statement:
@@ -101,6 +102,7 @@ def index_statement(query: IndexQuery, source: Source) -> Statement:
         tuple(stage.dimension for stage in query.stages),
         query.with_owners,
         query.with_vectors,
+        query.with_facts,
         predicate,
         len(parameters.values),
     )
@@ -117,6 +119,7 @@ def _funnel_sql(
     dimensions: tuple[int, ...],
     with_owners: bool,
     with_vectors: bool,
+    with_facts: bool,
     predicate: str,
     predicate_values: int,
 ) -> str:
@@ -126,7 +129,7 @@ def _funnel_sql(
     sql = ""
     for number, dimension in enumerate(dimensions):
         full_ivfflat = source is Source.IVFFLAT and dimension == version.dimension and number == 0
-        columns = _columns(owners=with_owners, vectors=with_vectors or number < last)
+        columns = _columns(owners=with_owners, vectors=with_vectors or number < last, facts=with_facts)
         if number == last:
             columns += ", {order} {operator} {vector}::halfvec({dim}) AS distance"
         sql = fill(
@@ -141,7 +144,9 @@ def _funnel_sql(
             dim=dimension,
             partition=partition(version.version_id),
         )
-    return fill(pieces["funnel"], stages=sql, columns=_columns(owners=with_owners, vectors=with_vectors))
+    return fill(
+        pieces["funnel"], stages=sql, columns=_columns(owners=with_owners, vectors=with_vectors, facts=with_facts)
+    )
 
 
 def exact_statement(query: IndexQuery) -> Statement:
@@ -151,7 +156,7 @@ def exact_statement(query: IndexQuery) -> Statement:
     sql = fill(
         queries("search")["exact"],
         predicate=where(query, parameters),
-        columns=_columns(owners=query.with_owners, vectors=query.with_vectors),
+        columns=_columns(owners=query.with_owners, vectors=query.with_vectors, facts=query.with_facts),
         order=order_expression(query.version, stage.dimension),
         count=f"{parameters.add(stage.candidate_count)}::bigint",
         **_comparison(query, stage, parameters),
@@ -166,7 +171,7 @@ def rank_statement(query: IndexQuery, item_ids: Sequence[str]) -> Statement:
     sql = fill(
         queries("search")["rank"],
         predicate=where(query, parameters),
-        columns=_columns(owners=query.with_owners, vectors=query.with_vectors),
+        columns=_columns(owners=query.with_owners, vectors=query.with_vectors, facts=query.with_facts),
         order=order_expression(query.version, stage.dimension),
         item_ids=parameters.add(list(item_ids)),
         version_id=query.version.version_id,

@@ -106,12 +106,15 @@ def _answer(
     held: Held, query: IndexQuery, rows: Sequence[tuple[float, str, int, int]], *, exhausted: bool
 ) -> IndexAnswer:
     vectors = held.embeddings[query.version.version_id].rows().vectors
+    items = [held.items[item_id] for _, item_id, _, _ in rows]
     return IndexAnswer(
         [item_id for _, item_id, _, _ in rows],
         [chunk_index for _, _, chunk_index, _ in rows],
         np.array([distance for distance, _, _, _ in rows], dtype=np.float64),
         Source.EXACT,
-        [held.items[item_id].owner_id for _, item_id, _, _ in rows] if query.with_owners else [],
+        [item.owner_id for item in items] if query.with_owners else [],
         vectors[[row for _, _, _, row in rows]] if query.with_vectors else None,
         exhausted=exhausted,
+        created_at=np.array([i.created_at or 0 for i in items], dtype=np.int64) if query.with_facts else None,
+        rating_counts=np.array([i.rating_count for i in items], dtype=np.int64) if query.with_facts else None,
     )

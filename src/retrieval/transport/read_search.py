@@ -10,12 +10,14 @@ from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
 from retrieval.application.user_candidates import UserCandidates
+from retrieval.domain.boosts import NO_BOOSTS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.funnel import MAX_STAGES
 from retrieval.domain.planning import MAX_EF_SEARCH
 from retrieval.domain.search import NO_FILTER, Diversity, IndexScope, SearchOptions, SearchParams, Source, Stage, View
 from retrieval.transport import enums
 from retrieval.transport.caller import MAX_USER_ID_BYTES
+from retrieval.transport.read_boosts import read_boosts
 from retrieval.transport.read_events import read_history_entry
 from retrieval.transport.read_filters import read_filter
 from retrieval.transport.read_vectors import read_vector
@@ -123,6 +125,7 @@ def read_options(
         params=read_params(message.params, "options.params") if message.HasField("params") else _DEFAULT_PARAMS,
         min_consistency_token=text(message.min_consistency_token, "options.min_consistency_token", MAX_TOKEN_BYTES),
         embedding_version=version_number(message.embedding_version, "options.embedding_version"),
+        boosts=read_boosts(message.boosts, "options.boosts") if message.HasField("boosts") else NO_BOOSTS,
     )
 
 
@@ -149,4 +152,11 @@ def _diversity(message: common_pb.Diversity) -> Diversity:
     if mmr_lambda is not None:
         require(0.0 <= mmr_lambda <= 1.0, "options.diversity.mmr_lambda", "must be between 0 and 1")
     cap = within(message.max_per_owner, 0, MAX_OWNER_CAP, "options.diversity.max_per_owner")
-    return Diversity(mmr_lambda, cap)
+    dpp_theta = message.dpp_theta if message.HasField("dpp_theta") else None
+    if dpp_theta is not None:
+        require(mmr_lambda is None, "options.diversity.dpp_theta", "excludes mmr_lambda; set one of the two")
+        require(0.0 <= dpp_theta < 1.0, "options.diversity.dpp_theta", "must be at least 0 and below 1")
+    owner_decay = message.owner_decay if message.HasField("owner_decay") else None
+    if owner_decay is not None:
+        require(0.0 < owner_decay <= 1.0, "options.diversity.owner_decay", "must be above 0 and at most 1")
+    return Diversity(mmr_lambda, cap, dpp_theta, owner_decay)

@@ -290,15 +290,41 @@ class SearchParams(_message.Message):
     def __init__(self, ef_search: _Optional[int] = ..., nprobe: _Optional[int] = ..., exact: _Optional[bool] = ..., source: _Optional[_Union[Source, str]] = ..., index: _Optional[_Union[IndexScope, str]] = ..., target_recall: _Optional[float] = ...) -> None: ...
 
 class Diversity(_message.Message):
-    __slots__ = ("mmr_lambda", "max_per_owner")
+    __slots__ = ("mmr_lambda", "max_per_owner", "dpp_theta", "owner_decay")
     MMR_LAMBDA_FIELD_NUMBER: _ClassVar[int]
     MAX_PER_OWNER_FIELD_NUMBER: _ClassVar[int]
+    DPP_THETA_FIELD_NUMBER: _ClassVar[int]
+    OWNER_DECAY_FIELD_NUMBER: _ClassVar[int]
     mmr_lambda: float
     max_per_owner: int
-    def __init__(self, mmr_lambda: _Optional[float] = ..., max_per_owner: _Optional[int] = ...) -> None: ...
+    dpp_theta: float
+    owner_decay: float
+    def __init__(self, mmr_lambda: _Optional[float] = ..., max_per_owner: _Optional[int] = ..., dpp_theta: _Optional[float] = ..., owner_decay: _Optional[float] = ...) -> None: ...
+
+class FreshnessBoost(_message.Message):
+    __slots__ = ("half_life", "weight")
+    HALF_LIFE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    half_life: _duration_pb2.Duration
+    weight: float
+    def __init__(self, half_life: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
+
+class PopularityBoost(_message.Message):
+    __slots__ = ("weight",)
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    weight: float
+    def __init__(self, weight: _Optional[float] = ...) -> None: ...
+
+class Boosts(_message.Message):
+    __slots__ = ("freshness", "popularity")
+    FRESHNESS_FIELD_NUMBER: _ClassVar[int]
+    POPULARITY_FIELD_NUMBER: _ClassVar[int]
+    freshness: FreshnessBoost
+    popularity: PopularityBoost
+    def __init__(self, freshness: _Optional[_Union[FreshnessBoost, _Mapping]] = ..., popularity: _Optional[_Union[PopularityBoost, _Mapping]] = ...) -> None: ...
 
 class SearchOptions(_message.Message):
-    __slots__ = ("limit", "score_threshold", "filter", "exclude_item_ids", "viewer", "diversity", "view", "params", "min_consistency_token", "embedding_version")
+    __slots__ = ("limit", "score_threshold", "filter", "exclude_item_ids", "viewer", "diversity", "view", "params", "min_consistency_token", "embedding_version", "boosts")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +335,7 @@ class SearchOptions(_message.Message):
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     MIN_CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BOOSTS_FIELD_NUMBER: _ClassVar[int]
     limit: int
     score_threshold: float
     filter: Filter
@@ -319,7 +346,8 @@ class SearchOptions(_message.Message):
     params: SearchParams
     min_consistency_token: str
     embedding_version: int
-    def __init__(self, limit: _Optional[int] = ..., score_threshold: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., viewer: _Optional[_Union[Viewer, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., params: _Optional[_Union[SearchParams, _Mapping]] = ..., min_consistency_token: _Optional[str] = ..., embedding_version: _Optional[int] = ...) -> None: ...
+    boosts: Boosts
+    def __init__(self, limit: _Optional[int] = ..., score_threshold: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., viewer: _Optional[_Union[Viewer, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., view: _Optional[_Union[View, str]] = ..., params: _Optional[_Union[SearchParams, _Mapping]] = ..., min_consistency_token: _Optional[str] = ..., embedding_version: _Optional[int] = ..., boosts: _Optional[_Union[Boosts, _Mapping]] = ...) -> None: ...
 
 class Stage(_message.Message):
     __slots__ = ("dimension", "candidate_count")
