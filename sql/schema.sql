@@ -223,6 +223,13 @@ CREATE TABLE retrieval.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE retrieval.model_artifacts (
+    model_version_id bigint NOT NULL,
+    part integer NOT NULL,
+    data bytea NOT NULL
+);
+ALTER TABLE ONLY retrieval.model_artifacts ALTER COLUMN data SET STORAGE EXTERNAL;
+
 CREATE TABLE retrieval.model_versions (
     model_version_id bigint NOT NULL,
     collection_id bigint NOT NULL,
@@ -333,6 +340,14 @@ CREATE TABLE retrieval.user_profiles (
     interest smallint NOT NULL,
     embedding public.halfvec NOT NULL,
     weight real NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    medoid_item_id text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE retrieval.user_vectors (
+    version_id bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    embedding public.halfvec NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
@@ -384,6 +399,9 @@ ALTER TABLE ONLY retrieval.items
 ALTER TABLE ONLY retrieval.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
 
+ALTER TABLE ONLY retrieval.model_artifacts
+    ADD CONSTRAINT model_artifacts_pkey PRIMARY KEY (model_version_id, part);
+
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_model_type_version_key UNIQUE (collection_id, model_type, version);
 
@@ -413,6 +431,9 @@ ALTER TABLE ONLY retrieval.trending_items
 
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (version_id, user_id, interest);
+
+ALTER TABLE ONLY retrieval.user_vectors
+    ADD CONSTRAINT user_vectors_pkey PRIMARY KEY (version_id, user_id);
 
 CREATE INDEX bandit_decisions_by_time ON retrieval.bandit_decisions USING btree (decided_at);
 
@@ -453,6 +474,9 @@ ALTER TABLE ONLY retrieval.embedding_versions
 ALTER TABLE ONLY retrieval.index_builds
     ADD CONSTRAINT index_builds_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY retrieval.model_artifacts
+    ADD CONSTRAINT model_artifacts_model_version_id_fkey FOREIGN KEY (model_version_id) REFERENCES retrieval.model_versions(model_version_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
@@ -464,3 +488,6 @@ ALTER TABLE ONLY retrieval.trending_items
 
 ALTER TABLE ONLY retrieval.user_profiles
     ADD CONSTRAINT user_profiles_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.user_vectors
+    ADD CONSTRAINT user_vectors_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from retrieval.application.candidates.engine import CandidateEngine, UserCandidates
 from retrieval.application.limits import Limits
 from retrieval.application.matryoshka import Matryoshka, search_matryoshka
 from retrieval.application.rank_items import RankItems, rank_items
 from retrieval.application.search import SearchPipeline
 from retrieval.application.similar_items import SimilarItems, search_similar_items
-from retrieval.application.user_candidates import UserCandidates, search_user_candidates
 from retrieval.domain.filters import matches
 from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.search import SearchOptions, SearchParams, SearchResult, Source
@@ -70,7 +70,7 @@ class Backend:
             case Matryoshka():
                 return await search_matryoshka(self.pipeline, asked)
             case UserCandidates():
-                return await search_user_candidates(self.stores, self.pipeline, asked)
+                return await CandidateEngine(self.stores, self.pipeline).search(asked)
             case RankItems():
                 return await rank_items(self.stores, self.pipeline, asked)
 

@@ -47,6 +47,10 @@ DELETE FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
 -- Expects the primary key.
 SELECT embedding FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
 
+-- name: has_relations
+-- Expects the primary key of relationships.
+SELECT EXISTS (SELECT FROM retrieval.relationships WHERE collection_id = $1)
+
 -- name: related_items
 -- Expects the primary key of relationships.
 SELECT related_item_id, max(weight * confidence)::double precision AS strength

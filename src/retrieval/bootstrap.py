@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from retrieval.application.candidates.catalogue import MODEL_TYPE
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
 from retrieval.config import to_environment
+from retrieval.domain.errors import FailedPreconditionError
+from retrieval.domain.model_bytes import to_bytes
+from retrieval.domain.model_registry import ModelVersion
 from retrieval.faiss_cache.build_process import BuildProcess
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.cache import FaissCache
@@ -22,12 +28,14 @@ from retrieval.transport.server import start_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from retrieval.application.ports import Stores
     from retrieval.config import Settings
     from retrieval.faiss_cache.build import BuildReport
     from retrieval.faiss_cache.keeper import Build
     from retrieval.faiss_cache.manifest import Manifest
+    from retrieval.training.run import Progress
     from retrieval.transport.server import RunningServer
 
 
@@ -55,6 +63,8 @@ async def serving(
                 build = BuildProcess(to_environment(where))
                 stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
             service = Service(stores, adapter.is_alive)
+            service.candidates.open()
+            stack.push_async_callback(service.candidates.close)
             server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)
             try:
                 yield server
@@ -103,6 +113,71 @@ async def build_segment(
         return await builder.build(found, pick_version(found, version))
     finally:
         await adapter.close()
+
+
+async def train_model(
+    settings: Settings,
+    collection: str,
+    report: Callable[[Progress], None],
+    *,
+    activate: bool = True,
+    fresh: bool = False,
+) -> ModelVersion:
+    """Train the co-engagement model of a collection, register it with its figures and make it the active one.
+
+    A run that was interrupted goes on where it was, unless `fresh` or a day old. Raises: FailedPreconditionError
+    (TRAINING_NOT_INSTALLED, TOO_FEW_EVENTS).
+    """
+    try:
+        from retrieval.training.run import NotEnoughError  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise FailedPreconditionError(
+            "training needs more packages: pip install 'retrieval-service[train]'", reason="TRAINING_NOT_INSTALLED"
+        ) from error
+    adapter = PostgresAdapter(settings)
+    try:
+        stores = await adapter.open(migrate=False)
+        return await train_and_register(stores, collection, settings.data_dir, report, activate=activate, fresh=fresh)
+    except NotEnoughError as error:
+        raise FailedPreconditionError(str(error), reason="TOO_FEW_EVENTS") from error
+    finally:
+        await adapter.close()
+
+
+async def train_and_register(
+    stores: Stores,
+    collection_name: str,
+    data_dir: Path,
+    report: Callable[[Progress], None],
+    *,
+    activate: bool = True,
+    fresh: bool = False,
+) -> ModelVersion:
+    """`train_model` on stores that are open. Raises: NotEnoughError."""
+    from retrieval.training.run import PARAMETERS, Progress, open_checkpoints, restored_log, train  # noqa: PLC0415
+
+    collection = await stores.collections.get(collection_name)
+    kept = open_checkpoints(data_dir / "training" / str(collection.collection_id), fresh=fresh)
+    events = stores.archive.engagements(collection)
+    log = await restored_log(collection, events, kept, lambda count: report(Progress(0, 0, "read", count)))
+    trained = await asyncio.to_thread(train, log, kept, report)
+    moment = datetime.now(UTC)
+    model = await stores.models.register(
+        collection,
+        ModelVersion(
+            0,
+            collection.collection_id,
+            MODEL_TYPE,
+            moment.strftime("%Y%m%dT%H%M%S%f"),
+            trained.metrics,
+            PARAMETERS,
+        ),
+    )
+    await stores.artifacts.save(model, to_bytes(trained.model))
+    if activate:
+        model = await stores.models.activate(collection, MODEL_TYPE, model.version)
+    kept.discard()
+    return model
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from retrieval.application.candidates.engine import UserCandidates
 from retrieval.application.rank_items import RankItems
-from retrieval.application.user_candidates import UserCandidates
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import Filter, Range, TypedValue
 from retrieval.domain.model import AttributeType, Event, Viewer

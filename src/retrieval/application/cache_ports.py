@@ -97,6 +97,10 @@ class VectorCache(Protocol):
         """What the cache holds of the version."""
         ...
 
+    def generation(self, version: EmbeddingVersion) -> int:
+        """Generation of the segment that answers for the version; 0 where none does."""
+        ...
+
     def prewarm(self, version: EmbeddingVersion) -> None:
         """Bring the version into memory, and what has changed into its segment, as soon as possible."""
         ...

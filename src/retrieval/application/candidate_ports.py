@@ -76,6 +76,10 @@ class ProfileStore(Protocol):
         """Share of the listed items by (attribute, value), for keyword attributes and `tags`: the commonest 1,000."""
         ...
 
+    async def has_relations(self, collection: Collection) -> bool:
+        """Whether any relationship is declared in the collection."""
+        ...
+
     async def related(self, collection: Collection, item_ids: Sequence[str], count: int) -> list[tuple[str, float]]:
         """(item id, weight x confidence) of what is declared to be related to those items, strongest first."""
         ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.application.user_profile import profile_of
+from retrieval.application.user_profile import profile_vector
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.search import IndexAnswer, IndexQuery, SearchOptions, SearchResult, Stage
@@ -87,11 +87,11 @@ async def _query(stores: Stores, scope: Scope, request: RankItems) -> NDArray[np
                 reason="SEEDS_NOT_FOUND",
             )
         return query.astype(np.float16)
-    profile = await profile_of(stores, scope, request.user_id, None)
+    profile = await profile_vector(stores, scope, request.user_id)
     scope.watch.lap("profile")
-    if profile.vector is None:
+    if profile is None:
         raise FailedPreconditionError(
             f"user {request.user_id!r} has no events with items that attract; record some or rank by vector or seed",
             reason="NO_PROFILE",
         )
-    return profile.vector.astype(np.float16)
+    return profile.astype(np.float16)

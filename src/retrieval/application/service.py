@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from retrieval.application.candidates.engine import CandidateEngine
 from retrieval.application.limits import Limits
 from retrieval.application.recall import RecallHistory
 from retrieval.application.search import SearchPipeline
@@ -23,6 +24,10 @@ class Service:
     is_alive: Callable[[], Awaitable[bool]]
     limits: Limits = field(default_factory=Limits)
     recalls: RecallHistory = field(default_factory=RecallHistory)
+    candidates: CandidateEngine = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "candidates", CandidateEngine(self.stores, self.pipeline))
 
     @property
     def pipeline(self) -> SearchPipeline:

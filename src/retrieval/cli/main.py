@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, health."""
+"""The command `retrieval`: serve, migrate, load, build-segment, train, health."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from retrieval.cli.loading import load_catalogue
 from retrieval.cli.segments import run_build_segment
 from retrieval.cli.serving import serve
 from retrieval.cli.terminal import configure_logging
+from retrieval.cli.training import run_train
 from retrieval.client.probe import is_serving
 from retrieval.config import Settings, SettingsError, load_settings
 from retrieval.domain.errors import RetrievalError
@@ -67,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("collection")
     segment.add_argument("--version", type=int, default=0, help="embedding version; 0, the default, is the active one")
     segment.add_argument("--attached", action="store_true", help=argparse.SUPPRESS)  # what a server starts
+    train = commands.add_parser("train", help="train the co-engagement model of a collection from its events")
+    train.add_argument("collection")
+    train.add_argument("--fresh", action="store_true", help="begin anew where an earlier run was interrupted")
+    train.add_argument("--no-activate", action="store_true", help="register the model only")
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
@@ -106,6 +111,7 @@ _COMMANDS = {
     "migrate": _migrate,
     "load": _load,
     "build-segment": run_build_segment,
+    "train": run_train,
     "health": _health,
 }
 

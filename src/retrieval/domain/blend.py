@@ -19,7 +19,7 @@ class Blend(NamedTuple):
     """A small network that scores a candidate by its features: `mean`, `scale` (d,), then a hidden layer beside a line.
 
     score = relu(z W + b) v + z u  with  z = (x - mean) / scale. `hidden` (d, h), `bias` (h,), `out` (h,), `line` (d,),
-    all float32. Linear where the features say what they mean, and curved where they need each other: how far a trend counts
+    all float32. Linear where the features say what they mean, curved where they need each other: how far a trend counts
     depends on how long the user was away.
     """
 

@@ -70,11 +70,11 @@ class Past(NamedTuple):
 class CoEngagement:
     """The model. `popularity` (n,) float32: weight of all positive engagements by item.
 
-    Graphs: `co_visited` engagements of the same user, however far apart; `recent` the same, fading with the time between
-    them; `sequence` what comes soon after what; `linear` the weights of a linear autoencoder. `factors` (n, f) float32:
-    item vectors of a matrix factorisation, `gram` (f, f) float32 their inner products, regularised; `confidence` is what
-    an engagement weighs there. `unit`: the raw weight of an engagement that counts as 1. `trained_at`: the newest engagement
-    seen, in microseconds.
+    Graphs: `co_visited` engagements of the same user, however far apart; `recent` the same, fading with the time
+    between them; `sequence` what comes soon after what; `linear` the weights of a linear autoencoder. `factors` (n, f)
+    float32: item vectors of a matrix factorisation, `gram` (f, f) float32 their inner products, regularised;
+    `confidence` is what an engagement weighs there. `unit`: the raw weight of an engagement that counts as 1.
+    `trained_at`: the newest engagement seen, in microseconds.
     """
 
     item_ids: list[str]
@@ -133,7 +133,8 @@ class CoEngagement:
             self.sequence.spread(past.items, (SEQUENCE_FADE**steps).astype(np.float32) * past.weights, n)
         )
         # What is co-visited with everything says little about one: popularity counts by its fourth root only.
-        out[3] = _log_share(flow * np.maximum(self.popularity, 1.0) ** np.float32(-0.25))
+        specific = flow * np.maximum(self.popularity, np.float32(1.0)) ** np.float32(-0.25)
+        out[3] = _log_share(specific.astype(np.float32))
         out[4] = self.linear.spread(past.items, np.ones(len(past.items), np.float32), n)
         out[5] = self.factors @ self.user_vector(past)
         return out
@@ -148,7 +149,7 @@ _FLOOR = np.float32(1e-5)
 def _log_share(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n,) log of each item's share of the whole, floored: what nothing flows to is unlikely, not impossible."""
     total = float(flow.sum())
-    return np.log(flow / np.float32(total if total > 0 else 1.0) + _FLOOR)
+    return np.asarray(np.log(flow / np.float32(total if total > 0 else 1.0) + _FLOOR), np.float32)
 
 
 def log_shares(mass: NDArray[np.float32]) -> NDArray[np.float32]:

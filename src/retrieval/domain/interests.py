@@ -92,7 +92,7 @@ def interests(
 def _merged(centres: NDArray[np.float32]) -> NDArray[np.int64]:
     """(k,) the number of the first centre that each is the same as."""
     same = centres @ centres.T >= SAME_INTEREST
-    return np.argmax(same, axis=1)
+    return np.asarray(np.argmax(same, axis=1), np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,13 @@ def from_bytes(data: bytes, version: str) -> CoEngagement:
                 trained_at=int(arrays["trained_at"]),
                 version=version,
                 numbers={item_id: number for number, item_id in enumerate(item_ids)},
-                **{name: arrays[name] for name in _ARRAYS},
-                **graphs,
+                popularity=arrays["popularity"],
+                factors=arrays["factors"],
+                gram=arrays["gram"],
+                co_visited=graphs["co_visited"],
+                recent=graphs["recent"],
+                sequence=graphs["sequence"],
+                linear=graphs["linear"],
             )
             if "blend.mean" in arrays:
                 model = replace(model, blend=Blend(*(arrays[f"blend.{part}"] for part in Blend._fields)))

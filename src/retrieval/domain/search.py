@@ -204,11 +204,21 @@ class Hit:
     item: Item | None = None
 
 
+class SourceReport(NamedTuple):
+    """What one source of candidates proposed, at most `quota`, and the seconds it took."""
+
+    name: str
+    quota: int
+    returned: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class SearchReport:
     """How an answer came about. `timings_s`: (stage, seconds) in order. `stages`: those that ran.
 
     `decision_id`, `strategy`, `propensity`: which strategy was chosen, and how likely; empty and 0 without a choice.
+    `cached`: worked out for an earlier request. `sources`, `model_version`: of user candidates.
     """
 
     source: Source
@@ -225,6 +235,9 @@ class SearchReport:
     decision_id: str = ""
     strategy: str = ""
     propensity: float = 0.0
+    cached: bool = False
+    sources: tuple[SourceReport, ...] = ()
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,12 @@ class CachedIndex:
         """See `VectorCache`."""
         return self._cache.report(version)
 
+    def generation(self, version: EmbeddingVersion) -> int:
+        """See `VectorCache`."""
+        resident = self._cache.resident(version.version_id)
+        view = None if resident is None else self._cache.view(resident.collection.name, version.version)
+        return 0 if view is None else view.generation
+
     def prewarm(self, version: EmbeddingVersion) -> None:
         """See `VectorCache`."""
         self._cache.prewarm(version)

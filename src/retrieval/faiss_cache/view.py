@@ -145,7 +145,10 @@ class View:
         known = self.admissions.get(key)
         if known is None:
             known = self._admit(predicate, scope)
-            if not predicate.excluded_item_ids and len(self.admissions) < KEPT_ADMISSIONS:
+            if not predicate.excluded_item_ids:
+                if len(self.admissions) >= KEPT_ADMISSIONS:
+                    # The oldest goes; another thread may have taken it already.
+                    self.admissions.pop(next(iter(self.admissions), key), None)
                 self.admissions[key] = known
         return known
 

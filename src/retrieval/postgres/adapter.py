@@ -21,8 +21,8 @@ from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.migrate import Migrator, require_current_schema
 from retrieval.postgres.models import PostgresModels
-from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.pairs import PostgresPairs
+from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import PostgresUserFeed

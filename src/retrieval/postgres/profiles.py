@@ -115,6 +115,12 @@ class PostgresProfiles:
             )
         return {(r[0], r[1]): r[2] for r in rows}
 
+    async def has_relations(self, collection: Collection) -> bool:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(queries("profiles")["has_relations"], collection.collection_id)
+        return bool(found)
+
     async def related(self, collection: Collection, item_ids: Sequence[str], count: int) -> list[tuple[str, float]]:
         """See `ProfileStore`."""
         async with self._database.connection() as connection:

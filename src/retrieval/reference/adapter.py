@@ -13,8 +13,8 @@ from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
 from retrieval.reference.memory import Memory
 from retrieval.reference.models import ReferenceModels
-from retrieval.reference.profiles import ReferenceProfiles
 from retrieval.reference.pairs import ReferencePairs
+from retrieval.reference.profiles import ReferenceProfiles
 from retrieval.reference.user_feed import ReferenceUserFeed
 
 if TYPE_CHECKING:

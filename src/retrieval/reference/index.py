@@ -9,10 +9,10 @@ import numpy as np
 from retrieval.domain.planning import choose
 from retrieval.domain.ranking import best_chunks
 from retrieval.domain.search import IndexAnswer, Source
-from retrieval.reference.items import admitted_facts
 from retrieval.domain.vectors import distances
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
+from retrieval.reference.items import admitted_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -83,6 +83,10 @@ class ReferenceProfiles:
                     found.update((name, word) for word in value)
         return {key: count / len(listed) for key, count in found.most_common(1000)}
 
+    async def has_relations(self, collection: Collection) -> bool:  # noqa: ARG002
+        """See `ProfileStore`."""
+        return False
+
     async def related(
         self,
         collection: Collection,  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,18 @@ Arrays = dict[str, Any]
 
 
 class Checkpoints:
-    """Results of the steps of one run in a directory. `settings` that differ from those of an earlier run discard it."""
+    """Results of the steps of one run in a directory.
 
-    def __init__(self, directory: Path, settings: Mapping[str, object]) -> None:
+    A run of other `settings`, or one begun more than `valid_s` seconds ago, is discarded.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, object], valid_s: float) -> None:
         self._directory = directory
-        marker = directory / "settings.json"
-        text = json.dumps(settings, sort_keys=True)
-        if not marker.exists() or marker.read_text() != text:
+        self._marker = json.dumps(settings, sort_keys=True)
+        path = directory / "settings.json"
+        known = path.exists() and path.read_text() == self._marker
+        if not known or time.time() - path.stat().st_mtime > valid_s:
             self.discard()
-            directory.mkdir(parents=True, exist_ok=True)
-            marker.write_text(text)
 
     def step(self, name: str, work: Callable[[], Arrays]) -> Arrays:
         """The arrays that `work` gives, or gave in an earlier run."""
@@ -49,8 +52,12 @@ class Checkpoints:
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Note that a step is done: whole or not at all."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        marker = self._directory / "settings.json"
+        if not marker.exists():
+            marker.write_text(self._marker)
         file = BytesIO()
-        np.savez(file, **dict(arrays))
+        np.savez(file, allow_pickle=False, **dict(arrays))
         unfinished = self._directory / f"{name}.part"
         unfinished.write_bytes(file.getvalue())
         unfinished.replace(self._directory / f"{name}.npz")

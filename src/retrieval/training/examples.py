@@ -1,8 +1,9 @@
-"""Examples for the blend: what users chose next, beside what they could have been shown, as of that moment.
+"""Examples for the blend: what users chose next, beside what they could have been shown.
 
-Two kinds. *As of a cut*: the model sees only engagements before the cut, and the label is the first that a user chose after it: what
-a service asks in its daily life. *Left out*: the model sees everything but each user's last choice, which is the label, and now is the end
-of the log: the user comes back after an absence. The blend sees the absence, so that one set of weights serves both.
+Two kinds. *As of a cut*: the model sees only engagements before the cut, and the label is the first that a user chose after
+it: what a service is asked in its daily life. *Left out*: the model sees everything but each user's last choice, which is
+the label, and now is the end of the log: users as they come back after an absence. The blend sees the absence, so that
+one set of weights serves both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from retrieval.domain.ranker import TREND_WINDOWS_S, crowd, draw
 from retrieval.training.fit import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 CUTS = (0.5, 0.7, 0.85)
 """Where the log is cut, as shares of its engagements by time."""
+HORIZON_US = 14 * DAY_US
 EXAMPLES_A_KIND = 6000
 """Users sampled for each kind."""
 SEED = 0
@@ -110,24 +112,36 @@ def _examples(
         yield Example(drawn.features, place if hit else -1, ranks)
 
 
-def gather(log: EngagementLog, report: Callable[[str], None], threads: int = 0) -> list[list[Example]]:
-    """Examples by kind: those left out, then those of each cut."""
+class Kind(NamedTuple):
+    """A kind of examples: labels, what the model and the crowd see, and the moment; None: that of each label."""
+
+    name: str
+    labels: list[_Label]
+    known: EngagementLog
+    now_us: int | None
+
+
+def kinds_of(log: EngagementLog) -> list[Kind]:
+    """Left out, then as of each cut."""
     rng = np.random.default_rng(SEED)
-    kinds: list[list[Example]] = []
-    report("examples: left out")
+    if not len(log):
+        return []
     labels = _left_out(log, rng)
     hidden = np.ones(len(log), bool)
     hidden[[label.row for label in labels]] = False
-    rest = log.part(hidden)
-    kinds.append(list(_examples(log, fit(rest, threads=threads), rest, labels, int(log.times.max()))))
+    kinds = [Kind("left out", labels, log.part(hidden), int(log.times.max()))]
     by_time = np.sort(log.times)
     cuts = [int(by_time[int(share * (len(by_time) - 1))]) for share in CUTS]
     for number, (cut, end) in enumerate(zip(cuts, [*cuts[1:], int(by_time[-1])], strict=True), start=1):
-        report(f"examples: cut {number} of {len(cuts)}")
         # A label soon after the cut: the further away, the staler the model it is judged with.
-        horizon = min(end, cut + 14 * DAY_US)
-        labels = _after(log, cut, horizon, EXAMPLES_A_KIND // len(cuts), rng)
-        before = log.part(log.times <= cut)
-        if labels and len(before):
-            kinds.append(list(_examples(log, fit(before, threads=threads), before, labels, None)))
+        labels = _after(log, cut, min(end, cut + HORIZON_US), EXAMPLES_A_KIND // len(cuts), rng)
+        if labels:
+            kinds.append(Kind(f"as of cut {number}", labels, log.part(log.times <= cut), None))
     return kinds
+
+
+def make_examples(log: EngagementLog, kind: Kind, threads: int = 0) -> list[Example]:
+    """The examples of a kind."""
+    if not kind.labels:
+        return []
+    return list(_examples(log, fit(kind.known, threads), kind.known, kind.labels, kind.now_us))

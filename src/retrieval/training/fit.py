@@ -12,8 +12,6 @@ from retrieval.domain.co_engagement import CoEngagement
 from retrieval.training.graphs import linear_graph, pair_graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from retrieval.training.log import EngagementLog
 
 FACTORS = 32
@@ -24,8 +22,8 @@ REGULARIZATION = 0.05
 SEED = 0
 
 
-def fit(log: EngagementLog, report: Callable[[str], None] = lambda _stage: None, threads: int = 0) -> CoEngagement:
-    """The model of `log`, without a blend. `report` hears of each stage; `threads` 0 takes all cores."""
+def fit(log: EngagementLog, threads: int = 0) -> CoEngagement:
+    """The model of `log`, without a blend; `threads` 0 takes all cores."""
     # Its import looks at the machine and warns of what does not concern this process.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -33,11 +31,8 @@ def fit(log: EngagementLog, report: Callable[[str], None] = lambda _stage: None,
 
     n = len(log.item_ids)
     popularity = np.bincount(log.items, log.weights, n).astype(np.float32)
-    report("graphs")
     co_visited, recent, sequence = pair_graphs(log)
-    report("linear")
     linear = linear_graph(log, popularity)
-    report("factors")
     users = int(log.users.max()) + 1 if len(log) else 0
     matrix = sparse.csr_matrix((log.weights, (log.users, log.items)), (users, n))
     with warnings.catch_warnings():

@@ -45,7 +45,7 @@ def pair_graphs(log: EngagementLog) -> tuple[Graph, Graph, Graph]:
     share = (1.0 / np.log2(1.0 + engagements)).astype(np.float32)
 
     def anyhow(_gap: int, early: NDArray[np.int64], late: NDArray[np.int64]) -> NDArray[np.float32]:
-        return share[early] * log.weights[early] * log.weights[late]
+        return np.asarray(share[early] * log.weights[early] * log.weights[late], np.float32)
 
     def soon(gap: int, early: NDArray[np.int64], late: NDArray[np.int64]) -> NDArray[np.float32]:
         days = (log.times[late] - log.times[early]) / DAY_US

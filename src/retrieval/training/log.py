@@ -18,8 +18,8 @@ STRONG_SHARE = 0.5
 class EngagementLog:
     """Positive engagements by user, then time, one an item: `users`, `items` (e,) int64 numbers from 0.
 
-    `times` (e,) int64 microseconds; `weights` (e,) float32 in (0, 1], 1 at the median, `unit`, and above. `chosen` (e,) bool: those
-    strong enough to learn an order from.
+    `times` (e,) int64 microseconds; `weights` (e,) float32 in (0, 1], 1 at the median, `unit`, and above. `chosen` (e,)
+    bool: those strong enough to learn an order from.
     """
 
     item_ids: list[str]

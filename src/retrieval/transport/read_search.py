@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from retrieval.application.candidates.engine import UserCandidates
+from retrieval.application.candidates.strategies import MAX_QUOTA, QUOTAS, STRATEGIES, SourceSetting, Strategy
 from retrieval.application.limits import MAX_BATCH_ITEMS, MAX_EXCLUDED, MAX_HISTORY, MAX_LIMIT, MAX_SEEDS
 from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
-from retrieval.application.user_candidates import UserCandidates
+from retrieval.domain.bandit import STRATEGY_NAME
 from retrieval.domain.boosts import NO_BOOSTS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.funnel import MAX_STAGES
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 
 DEFAULT_LIMIT = 10
+MAX_WEIGHT = 1000.0
 MAX_NPROBE = 32_768
 MAX_OWNER_CAP = 1000
 MAX_TOKEN_BYTES = 256
@@ -81,7 +84,47 @@ def read_user_candidates(message: retrieval_pb.SearchUserCandidatesRequest, call
         tuple(history) if history else None,
         message.include_seen,
         read_options(message.options, caller),
+        tuple(_strategy(each, f"strategies[{number}]") for number, each in enumerate(message.strategies)),
+        dict(message.context),
+        _source_settings(message),
+        read_vector(message.user_vector, "user_vector") if message.HasField("user_vector") else None,
+        message.no_cache,
     )
+
+
+def _strategy(message: retrieval_pb.CandidateStrategy, field: str) -> Strategy:
+    name = text(message.name, f"{field}.name", MAX_NAME_BYTES, required=True)
+    require(STRATEGY_NAME.fullmatch(name), f"{field}.name", "must be 1 to 63 of a-z, 0-9, '_' and '-', a letter first")
+    weights = {}
+    for source, weight in sorted(message.source_weights.items()):
+        where = f"{field}.source_weights[{source[:64]!r}]"
+        weights[_source(source, where)] = _weight(weight, where)
+    require(weights or name in STRATEGIES, f"{field}.source_weights", f"are required: {name!r} is not built in")
+    return Strategy(name, weights)
+
+
+def _source_settings(message: retrieval_pb.SearchUserCandidatesRequest) -> dict[str, SourceSetting]:
+    settings: dict[str, SourceSetting] = {}
+    for number, each in enumerate(message.sources):
+        field = f"sources[{number}]"
+        source = _source(each.source, f"{field}.source")
+        require(source not in settings, f"{field}.source", f"{source!r} is named twice")
+        quota = within(each.quota, 0, MAX_QUOTA, f"{field}.quota") if each.HasField("quota") else None
+        weight = _weight(each.weight, f"{field}.weight") if each.HasField("weight") else None
+        settings[source] = SourceSetting(quota, weight)
+    return settings
+
+
+def _source(name: str, field: str) -> str:
+    require(name, field, "is required")
+    if name not in QUOTAS:
+        raise InvalidArgumentError.of(field, f"{name[:64]!r} is none of {', '.join(QUOTAS)}", reason="UNKNOWN_SOURCE")
+    return name
+
+
+def _weight(value: float, field: str) -> float:
+    require(0.0 <= value <= MAX_WEIGHT, field, f"must be between 0 and {MAX_WEIGHT:g}")
+    return value
 
 
 def read_matryoshka(message: retrieval_pb.SearchMatryoshkaRequest, caller: Caller) -> Matryoshka:

@@ -9,7 +9,6 @@ from retrieval.application.limits import MAX_BATCH_SEARCHES
 from retrieval.application.matryoshka import search_matryoshka
 from retrieval.application.rank_items import rank_items
 from retrieval.application.similar_items import search_similar_items
-from retrieval.application.user_candidates import search_user_candidates
 from retrieval.domain.errors import UnimplementedError
 from retrieval.domain.search import View
 from retrieval.transport.caller import Caller
@@ -132,7 +131,7 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         self, request: pb.SearchUserCandidatesRequest, caller: Caller, into: SearchReply
     ) -> None:
         query = read_user_candidates(request, caller)
-        result = await search_user_candidates(self._service.stores, self._service.pipeline, query)
+        result = await self._service.candidates.search(query)
         await self._write(result, query.collection, query.options, into)
 
     async def _matryoshka(self, request: pb.SearchMatryoshkaRequest, caller: Caller, into: SearchReply) -> SearchResult:

@@ -65,5 +65,11 @@ def _write_report(report: SearchReport, returned: int, token: str, into: common_
     into.decision_id = report.decision_id
     into.strategy = report.strategy
     into.propensity = report.propensity
+    into.cached = report.cached
+    into.model_version = report.model_version
+    for source in report.sources:
+        took_ns = int(source.seconds * 1e9)
+        timing = into.sources.add(source=source.name, quota=source.quota, returned_count=source.returned)
+        timing.duration.FromNanoseconds(took_ns)
     for stage, seconds in report.timings_s:
         into.timings.add(stage=stage).duration.FromNanoseconds(int(seconds * 1e9))

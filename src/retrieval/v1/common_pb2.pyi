@@ -383,6 +383,18 @@ class Contribution(_message.Message):
     score: float
     def __init__(self, source: _Optional[str] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ...) -> None: ...
 
+class SourceTiming(_message.Message):
+    __slots__ = ("source", "quota", "returned_count", "duration")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    quota: int
+    returned_count: int
+    duration: _duration_pb2.Duration
+    def __init__(self, source: _Optional[str] = ..., quota: _Optional[int] = ..., returned_count: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class StageTiming(_message.Message):
     __slots__ = ("stage", "duration")
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -392,7 +404,7 @@ class StageTiming(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ResponseInfo(_message.Message):
-    __slots__ = ("source", "embedding_version", "index_generation", "timings", "requested_count", "returned_count", "shortfall_reason", "degraded", "degraded_reason", "missing_item_ids", "consistency_token", "effort", "decision_id", "strategy", "propensity")
+    __slots__ = ("source", "embedding_version", "index_generation", "timings", "requested_count", "returned_count", "shortfall_reason", "degraded", "degraded_reason", "missing_item_ids", "consistency_token", "effort", "decision_id", "strategy", "propensity", "cached", "sources", "model_version")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -408,6 +420,9 @@ class ResponseInfo(_message.Message):
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     source: Source
     embedding_version: int
     index_generation: int
@@ -423,4 +438,7 @@ class ResponseInfo(_message.Message):
     decision_id: str
     strategy: str
     propensity: float
-    def __init__(self, source: _Optional[_Union[Source, str]] = ..., embedding_version: _Optional[int] = ..., index_generation: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., requested_count: _Optional[int] = ..., returned_count: _Optional[int] = ..., shortfall_reason: _Optional[_Union[ShortfallReason, str]] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing_item_ids: _Optional[_Iterable[str]] = ..., consistency_token: _Optional[str] = ..., effort: _Optional[int] = ..., decision_id: _Optional[str] = ..., strategy: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
+    cached: bool
+    sources: _containers.RepeatedCompositeFieldContainer[SourceTiming]
+    model_version: str
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., embedding_version: _Optional[int] = ..., index_generation: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., requested_count: _Optional[int] = ..., returned_count: _Optional[int] = ..., shortfall_reason: _Optional[_Union[ShortfallReason, str]] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing_item_ids: _Optional[_Iterable[str]] = ..., consistency_token: _Optional[str] = ..., effort: _Optional[int] = ..., decision_id: _Optional[str] = ..., strategy: _Optional[str] = ..., propensity: _Optional[float] = ..., cached: _Optional[bool] = ..., sources: _Optional[_Iterable[_Union[SourceTiming, _Mapping]]] = ..., model_version: _Optional[str] = ...) -> None: ...

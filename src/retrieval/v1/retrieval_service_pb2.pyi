@@ -55,19 +55,61 @@ class HistoryEntry(_message.Message):
     occurred_at: _timestamp_pb2.Timestamp
     def __init__(self, item_id: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[float] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class CandidateStrategy(_message.Message):
+    __slots__ = ("name", "source_weights")
+    class SourceWeightsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    source_weights: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., source_weights: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class CandidateSourceSetting(_message.Message):
+    __slots__ = ("source", "quota", "weight")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    quota: int
+    weight: float
+    def __init__(self, source: _Optional[str] = ..., quota: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class SearchUserCandidatesRequest(_message.Message):
-    __slots__ = ("collection", "user_id", "history", "include_seen", "options")
+    __slots__ = ("collection", "user_id", "history", "include_seen", "options", "strategies", "context", "sources", "user_vector", "no_cache")
+    class ContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGIES_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    USER_VECTOR_FIELD_NUMBER: _ClassVar[int]
+    NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     user_id: str
     history: _containers.RepeatedCompositeFieldContainer[HistoryEntry]
     include_seen: bool
     options: _common_pb2.SearchOptions
-    def __init__(self, collection: _Optional[str] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., include_seen: _Optional[bool] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+    strategies: _containers.RepeatedCompositeFieldContainer[CandidateStrategy]
+    context: _containers.ScalarMap[str, str]
+    sources: _containers.RepeatedCompositeFieldContainer[CandidateSourceSetting]
+    user_vector: _common_pb2.Vector
+    no_cache: bool
+    def __init__(self, collection: _Optional[str] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., include_seen: _Optional[bool] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ..., strategies: _Optional[_Iterable[_Union[CandidateStrategy, _Mapping]]] = ..., context: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[_Union[CandidateSourceSetting, _Mapping]]] = ..., user_vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class SearchUserCandidatesResponse(_message.Message):
     __slots__ = ("hits", "info")

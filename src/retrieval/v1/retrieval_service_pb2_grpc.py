@@ -100,7 +100,8 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchUserCandidates(self, request, context):
-        """What a user should see next, from the user's stored events or from a history in the request.
+        """What a user should see next, from the user's stored events or from a history in the request: sources propose, their
+        ranks are fused (reciprocal rank fusion), and what the user has seen, turned down or may not see is left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,1 @@
+"""What a user should see next: many sources, merged, filtered, reordered."""

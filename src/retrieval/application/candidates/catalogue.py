@@ -1,0 +1,156 @@
+"""What candidates need to know of a collection, whoever asks: its trained model, what trends, what is popular and new."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.domain.model_bytes import from_bytes
+from retrieval.domain.ranker import TREND_WINDOWS_S, crowd
+from retrieval.domain.search import Predicate
+
+if TYPE_CHECKING:
+    from retrieval.application.ports import Stores
+    from retrieval.domain.co_engagement import CoEngagement
+    from retrieval.domain.model import Collection
+    from retrieval.domain.ranker import Crowd
+
+log = logging.getLogger(__name__)
+
+MODEL_TYPE = "co_engagement"
+"""The type under which `retrieval train` registers its models."""
+REFRESH_S = 5.0
+"""Facts as old as this are read anew, in the background, while they still serve."""
+STALE_S = 60.0
+"""Facts as old as this do not serve any more."""
+LISTED = 1000
+FRESH_ITEMS = 200
+LITTLE_EXPOSURE = 100
+"""An item with fewer views than this has not been shown enough to be judged."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """Facts as of `read_at_s`. Lists are best first, without regard to who asks. `newest_event_at`: microseconds, or None.
+
+    `everybody` and `model` go together.
+    """
+
+    read_at_s: float
+    model: CoEngagement | None
+    everybody: Crowd | None
+    trending: list[str]
+    popular: list[str]
+    fresh: list[str]
+    newest_event_at: int | None
+    has_relations: bool
+
+
+class Catalogues:
+    """Reads catalogues, and keeps them fresh as long as they are asked for."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._known: dict[int, Catalogue] = {}
+        self._reading: dict[int, asyncio.Task[Catalogue]] = {}
+
+    async def of(self, collection: Collection) -> Catalogue:
+        """What is known of the collection."""
+        key = collection.collection_id
+        known = self._known.get(key)
+        age_s = float("inf") if known is None else time.monotonic() - known.read_at_s
+        if known is not None and age_s < REFRESH_S:
+            return known
+        task = self._reading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._read(collection, known))
+            self._reading[key] = task
+            task.add_done_callback(lambda done: self._done(key, done))
+        if known is not None and age_s < STALE_S:
+            return known
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = list(self._reading.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, key: int, task: asyncio.Task[Catalogue]) -> None:
+        self._reading.pop(key, None)
+        if task.cancelled():
+            return
+        if task.exception() is None:
+            self._known[key] = task.result()
+        else:
+            log.warning("what candidates need of collection %s could not be read", key, exc_info=task.exception())
+
+    async def _read(self, collection: Collection, known: Catalogue | None) -> Catalogue:
+        engagement = self._stores.engagement
+        model = await self._model(collection, known)
+        trends = {window: await engagement.trending(collection, window, LISTED) for window in TREND_WINDOWS_S}
+        popular = await self._popular(collection, model)
+        newest = await engagement.newest(collection, None, FRESH_ITEMS)
+        counts = await engagement.counts(collection, [item.item_id for item in newest])
+        fresh = [
+            item.item_id
+            for item in newest
+            if item.item_id not in counts or counts[item.item_id].view_count < LITTLE_EXPOSURE
+        ]
+        everybody = None
+        if model is not None:
+            everybody = await asyncio.to_thread(_crowd, model, trends)
+        return Catalogue(
+            time.monotonic(),
+            model,
+            everybody,
+            [item_id for item_id, _ in next((trend for trend in trends.values() if trend), [])],
+            popular,
+            fresh,
+            await engagement.newest_event_at(collection),
+            await self._stores.profiles.has_relations(collection),
+        )
+
+    async def _model(self, collection: Collection, known: Catalogue | None) -> CoEngagement | None:
+        active = await self._stores.models.active(collection, MODEL_TYPE)
+        if active is None:
+            return None
+        if known is not None and known.model is not None and known.model.version == active.version:
+            return known.model
+        data = await self._stores.artifacts.load(active)
+        if data is None:
+            log.warning(
+                "model %s of collection %s has no bytes: candidates go without", active.version, collection.name
+            )
+            return None
+        try:
+            return await asyncio.to_thread(from_bytes, data, active.version)
+        except ValueError:
+            log.warning("model %s of collection %s cannot be read", active.version, collection.name, exc_info=True)
+            return None
+
+    async def _popular(self, collection: Collection, model: CoEngagement | None) -> list[str]:
+        rated = await self._stores.items.popular(collection, Predicate(), LISTED)
+        if model is None or any(count for _, count in rated):
+            return [item_id for item_id, _ in rated]
+        # The application rates nothing: what was engaged with most stands in.
+        order = np.argsort(-model.popularity, kind="stable")[:LISTED]
+        return [model.item_ids[number] for number in order.tolist()]
+
+
+def _crowd(model: CoEngagement, trends: dict[int, list[tuple[str, float]]]) -> Crowd:
+    masses = {}
+    for window, ranked in trends.items():
+        mass = np.zeros(len(model), np.float32)
+        for item_id, score in ranked:
+            number = model.numbers.get(item_id)
+            if number is not None:
+                mass[number] = score
+        masses[window] = mass
+    return crowd(model, masses)

@@ -1,0 +1,352 @@
+"""Searches candidates: state of the user, sources, fusion, admission, rerank."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrieval.application.bandit import choose_strategy
+from retrieval.application.candidates.catalogue import Catalogues
+from retrieval.application.candidates.sources import Sources
+from retrieval.application.candidates.strategies import (
+    DEFAULT_STRATEGY,
+    QUOTAS,
+    SourceSetting,
+    Strategy,
+    weights_of,
+)
+from retrieval.application.candidates.user_state import UserStates
+from retrieval.application.limits import MAX_EXCLUDED
+from retrieval.domain.blend import RRF_K
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.filters import check_filter
+from retrieval.domain.model import Viewer
+from retrieval.domain.rerank import RerankPool, rerank
+from retrieval.domain.search import (
+    Contribution,
+    Hit,
+    Predicate,
+    SearchOptions,
+    SearchReport,
+    SearchResult,
+    Shortfall,
+    Source,
+)
+from retrieval.domain.vectors import to_half
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from retrieval.application.candidate_ports import ItemFacts
+    from retrieval.application.candidates.catalogue import Catalogue
+    from retrieval.application.candidates.sources import Proposals
+    from retrieval.application.candidates.user_state import UserState
+    from retrieval.application.ports import Stores
+    from retrieval.application.search import Scope, SearchPipeline
+    from retrieval.domain.model import Event
+
+RESULT_TTL_S = 30.0
+"""How long a result serves again: what trends and what is new moves on."""
+KEPT_RESULTS = 8
+"""Results kept a user."""
+POOL_PER_HIT = 4
+"""Candidates a hit that a rerank chooses from."""
+ADMITTED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class UserCandidates:
+    """A checked request; `history` None means the stored events of `user_id`.
+
+    `strategies`: none for the default, one to use, or several to choose from by the bandit in `context`. `sources`:
+    changes to single sources. `user_vector`: (dim,) float32 in place of the one that is set for the user.
+    """
+
+    collection: str
+    user_id: str
+    history: tuple[Event, ...] | None = None
+    include_seen: bool = False
+    options: SearchOptions = field(default_factory=SearchOptions)
+    strategies: tuple[Strategy, ...] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, SourceSetting] = field(default_factory=dict)
+    user_vector: NDArray[np.float32] | None = None
+    no_cache: bool = False
+
+
+class CandidateEngine:
+    """Searches user candidates, and keeps what it learned of users and collections while it is open."""
+
+    def __init__(self, stores: Stores, pipeline: SearchPipeline) -> None:
+        self._stores = stores
+        self._pipeline = pipeline
+        self.states = UserStates(stores)
+        self._catalogues = Catalogues(stores)
+
+    def open(self) -> None:
+        """Follow changes of users, and keep states and results from now on."""
+        self.states.follow()
+
+    async def close(self) -> None:
+        """Keep nothing any more."""
+        await self.states.close()
+        await self._catalogues.close()
+
+    async def search(self, request: UserCandidates) -> SearchResult:
+        """Unseen candidates, best first; flagged degraded where nothing is known of what the user likes.
+
+        What the user turned down, or whose owner the user blocked or muted, is never returned, seen or not.
+        """
+        options = request.options
+        if options.viewer is None and request.user_id:
+            options = replace(options, viewer=Viewer(request.user_id))
+        scope = await self._pipeline.scope(request.collection, options)
+        check_filter(options.filter, scope.collection, "options.filter")
+        catalogue = await self._catalogues.of(scope.collection)
+        trained = catalogue.model is not None
+        for strategy in request.strategies:
+            weights_of(strategy, trained=trained)
+        vector = None
+        if request.user_vector is not None:
+            vector = to_half(request.user_vector, scope.version.dimension, scope.collection.metric, "user_vector")
+        state = await self._state(scope, request)
+        scope.watch.lap("profile")
+        report = SearchReport(Source.EXACT, scope.version.version, options.limit)
+        strategy = await self._strategy(scope, request, report)
+        report.model_version = catalogue.model.version if catalogue.model is not None else ""
+        key = _key(request, scope, strategy)
+        known = (
+            None if key is None or options.min_consistency_token else await self._known(scope, state, catalogue, key)
+        )
+        if known is not None:
+            return self._again(scope, known, report)
+        weights = {**weights_of(strategy, trained=trained)}
+        quotas = {name: QUOTAS[name] for name in weights}
+        for name, setting in request.sources.items():
+            weights[name] = setting.weight if setting.weight is not None else weights.get(name, 1.0)
+            quotas[name] = setting.quota if setting.quota is not None else quotas.get(name, QUOTAS[name])
+        banned = set(state.engagement.repelling) | set(options.exclude_item_ids)
+        if not request.include_seen:
+            banned |= state.seen
+        predicate = Predicate(options.filter, scope.viewer, (), tuple(sorted(state.turned_down_owners)))
+        sources = Sources(
+            self._stores, self.states, scope, state, catalogue, predicate, banned, vector, not request.include_seen
+        )
+        proposals = await sources.propose({name: quota for name, quota in quotas.items() if weights.get(name, 0) > 0})
+        scope.watch.lap("sources")
+        return await self._finish(scope, state, proposals, weights, predicate, banned, report, key, catalogue)
+
+    async def _state(self, scope: Scope, request: UserCandidates) -> UserState:
+        if request.history is not None:
+            return await self.states.of_history(scope.collection, request.history)
+        fresh = request.no_cache or bool(scope.options.min_consistency_token)
+        return await self.states.of(scope.collection, request.user_id, fresh=fresh)
+
+    async def _strategy(self, scope: Scope, request: UserCandidates, report: SearchReport) -> Strategy:
+        if not request.strategies:
+            report.strategy = DEFAULT_STRATEGY
+            return Strategy(DEFAULT_STRATEGY)
+        if len(request.strategies) == 1:
+            report.strategy = request.strategies[0].name
+            return request.strategies[0]
+        named = {strategy.name: strategy for strategy in request.strategies}
+        decision = await choose_strategy(
+            self._stores, scope.collection, request.user_id, request.context, [s.name for s in request.strategies]
+        )
+        report.decision_id, report.strategy = decision.decision_id, decision.strategy
+        report.propensity = decision.propensity
+        scope.watch.lap("strategy")
+        return named[decision.strategy]
+
+    async def _known(
+        self, scope: Scope, state: UserState, catalogue: Catalogue, key: Any
+    ) -> tuple[list[Hit], SearchReport] | None:
+        """A result for the same question, while its hits may be shown and nothing has moved on."""
+        kept = state.results.get(key)
+        if kept is None:
+            return None
+        until_s, generation, model_version, hits, report, predicate = kept
+        current = time.monotonic() < until_s and generation == self._generation(scope)
+        if current and model_version == (catalogue.model.version if catalogue.model is not None else ""):
+            admitted = await self._stores.index.admitted(
+                scope.collection, scope.version, [hit.item_id for hit in hits], predicate
+            )
+            if len(admitted) == len(hits):
+                return hits, report
+        del state.results[key]
+        return None
+
+    def _generation(self, scope: Scope) -> int:
+        return 0 if self._stores.cache is None else self._stores.cache.generation(scope.version)
+
+    def _again(self, scope: Scope, known: tuple[list[Hit], SearchReport], fresh: SearchReport) -> SearchResult:
+        hits, report = known
+        scope.watch.lap("cached")
+        return SearchResult(
+            hits,
+            replace(
+                report,
+                timings_s=scope.watch.laps(),
+                cached=True,
+                decision_id=fresh.decision_id,
+                propensity=fresh.propensity,
+            ),
+        )
+
+    async def _finish(
+        self,
+        scope: Scope,
+        state: UserState,
+        proposals: Proposals,
+        weights: Mapping[str, float],
+        predicate: Predicate,
+        banned: set[str],
+        report: SearchReport,
+        key: Any,
+        catalogue: Catalogue,
+    ) -> SearchResult:
+        """From proposals to hits: fuse, admit, rerank, hydrate."""
+        options = scope.options
+        scores, parts = fused(proposals.lists, weights)
+        ordered = sorted(scores, key=lambda item_id: (-scores[item_id], item_id))
+        if options.score_threshold is not None:
+            ordered = [item_id for item_id in ordered if scores[item_id] >= options.score_threshold]
+        scope.watch.lap("blend")
+        reorders = not options.boosts.empty or options.diversity.by_vector or options.diversity.by_owner
+        wanted = options.limit * (POOL_PER_HIT if reorders else 1)
+        pool = await self._admitted(scope, ordered, predicate, wanted)
+        if len(pool) < options.limit and options.score_threshold is None:
+            await self._fill(scope, pool, predicate, banned, options.limit)
+        scope.watch.lap("admit")
+        item_ids = list(pool)
+        if reorders:
+            item_ids = await self._reordered(scope, pool, scores)
+        hits = [
+            Hit(item_id, scores.get(item_id, 0.0), 0.0, contributions=tuple(parts.get(item_id, ())))
+            for item_id in item_ids[: options.limit]
+        ]
+        if proposals.answer is not None:
+            report.source = proposals.answer.source
+            report.index_generation = proposals.answer.generation
+            report.effort = proposals.answer.effort
+            report.degraded_reason = proposals.answer.degraded_reason
+        report.sources = proposals.reports
+        report.degraded_reason = report.degraded_reason or self._missing(state, proposals)
+        if len(hits) < options.limit:
+            report.shortfall = (
+                Shortfall.THRESHOLD
+                if options.score_threshold is not None
+                else Shortfall.OWNER_CAP
+                if len(pool) > len(hits) and options.diversity.max_per_owner
+                else Shortfall.FILTER_EXHAUSTED
+            )
+        await self._pipeline.hydrate(scope, hits)
+        report.timings_s = scope.watch.laps()
+        if key is not None:
+            while len(state.results) >= KEPT_RESULTS:
+                state.results.pop(next(iter(state.results)))
+            until_s = time.monotonic() + RESULT_TTL_S
+            state.results[key] = (until_s, self._generation(scope), report.model_version, hits, report, predicate)
+        return SearchResult(hits, report)
+
+    async def _admitted(
+        self, scope: Scope, ordered: list[str], predicate: Predicate, wanted: int
+    ) -> dict[str, ItemFacts]:
+        """The first `wanted` of `ordered` that may be shown, in that order."""
+        pool: dict[str, ItemFacts] = {}
+        start = 0
+        while start < len(ordered) and len(pool) < wanted:
+            size = max(ADMITTED_AT_ONCE, wanted - len(pool))
+            part = ordered[start : start + size]
+            start += size
+            found = await self._stores.index.admitted(
+                scope.collection, scope.version, part, predicate, scope.options.min_consistency_token
+            )
+            for item_id in part:
+                facts = found.get(item_id)
+                if facts is not None:
+                    pool[item_id] = facts
+                    if len(pool) == wanted:
+                        break
+        return pool
+
+    async def _fill(
+        self, scope: Scope, pool: dict[str, ItemFacts], predicate: Predicate, banned: set[str], limit: int
+    ) -> None:
+        """Where filters leave the sources short: the most rated items that satisfy them."""
+        excluded = tuple(banned)[:MAX_EXCLUDED]
+        narrowed = replace(predicate, excluded_item_ids=excluded)
+        count = limit + len(pool) + max(0, len(banned) - MAX_EXCLUDED)
+        rows = await self._stores.items.popular(scope.collection, narrowed, min(count, 10 * MAX_EXCLUDED))
+        more = [item_id for item_id, _ in rows if item_id not in pool and item_id not in banned]
+        pool |= await self._admitted(scope, more, predicate, limit - len(pool))
+
+    async def _reordered(self, scope: Scope, pool: Mapping[str, ItemFacts], scores: Mapping[str, float]) -> list[str]:
+        options = scope.options
+        item_ids = list(pool)
+        vectors = None
+        if options.diversity.by_vector:
+            found = await self._stores.index.vectors(scope.version, item_ids, scope.viewer)
+            blank = np.zeros((1, scope.version.dimension), np.float16)
+            vectors = np.concatenate([found.get(item_id, blank)[:1] for item_id in item_ids]) if item_ids else blank[:0]
+        rows = RerankPool(
+            np.array([scores.get(item_id, 0.0) for item_id in item_ids]),
+            [pool[item_id].owner_id for item_id in item_ids],
+            np.array([pool[item_id].created_at for item_id in item_ids], np.int64),
+            np.array([pool[item_id].rating_count for item_id in item_ids], np.int64),
+            vectors,
+        )
+        order = rerank(rows, options.boosts, options.diversity, time.time_ns() // 1000, options.limit, scope.watch.lap)
+        return [item_ids[row] for row in order]
+
+    @staticmethod
+    def _missing(state: UserState, proposals: Proposals) -> str:
+        """Why the answer is nobody's in particular; empty where a source knew the user."""
+        if state.missing:
+            personal = {"user_vector", "in_network"} & proposals.lists.keys()
+            return "" if personal else state.missing
+        known = {"co_engagement", "interests", "similar", "user_vector"} & proposals.lists.keys()
+        return "" if known else "NO_VECTORS"
+
+
+def fused(
+    lists: Mapping[str, list[str]], weights: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, list[Contribution]]]:
+    """Scores of weighted reciprocal rank fusion by item (see `blend.fuse`), and each source's part in them."""
+    scores: dict[str, float] = {}
+    parts: dict[str, list[Contribution]] = {}
+    for name, item_ids in lists.items():
+        weight = weights.get(name, 1.0)
+        for rank, item_id in enumerate(item_ids, start=1):
+            score = weight / (RRF_K + rank)
+            if item_id in scores:
+                scores[item_id] += score
+                parts[item_id].append(Contribution(name, rank, score))
+            else:
+                scores[item_id] = score
+                parts[item_id] = [Contribution(name, rank, score)]
+    return scores, parts
+
+
+def _key(request: UserCandidates, scope: Scope, strategy: Strategy) -> Any:
+    """What tells requests of one user apart; None where the result is not kept."""
+    if request.history is not None or request.no_cache or request.user_vector is not None:
+        return None
+    sources = tuple(sorted(request.sources.items()))
+    own = strategy.name, tuple(sorted(strategy.weights.items()))
+    options = replace(scope.options, min_consistency_token="")
+    return scope.version.version_id, request.include_seen, own, sources, options
+
+
+def check_sources(sources: Mapping[str, SourceSetting]) -> None:
+    """Raises: InvalidArgumentError for a source that there is not."""
+    for name in sources:
+        if name not in QUOTAS:
+            raise InvalidArgumentError.of(
+                "sources", f"{name!r} is none of {', '.join(QUOTAS)}", reason="UNKNOWN_SOURCE"
+            )

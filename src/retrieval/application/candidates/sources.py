@@ -1,0 +1,226 @@
+"""The sources of candidates. Each proposes item ids, best first; what may not be shown is taken out later, for all alike."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.application.candidates import strategies as names
+from retrieval.domain.blend import fuse
+from retrieval.domain.co_engagement import Past
+from retrieval.domain.model import Viewer
+from retrieval.domain.ranker import draw
+from retrieval.domain.search import IndexQuery, SourceReport, Stage
+from retrieval.domain.vectors import HALF_MAX, to_half_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from retrieval.application.candidates.catalogue import Catalogue
+    from retrieval.application.candidates.user_state import UserState, UserStates
+    from retrieval.application.ports import Stores
+    from retrieval.application.search import Scope
+    from retrieval.domain.search import IndexAnswer, Predicate
+
+SIMILAR_SEEDS = 5
+"""Latest positives whose neighbours are proposed."""
+RELATED_SEEDS = 50
+IN_NETWORK_ITEMS = 200
+MAX_NEAREST = 4000
+"""A user who has seen so many of the nearest items is served from other sources."""
+EVERYTHING = Viewer(unrestricted=True)
+"""A user's own engagement is the user's to use, whatever became of the items; nothing of them is returned."""
+
+
+@dataclass(slots=True)
+class Proposals:
+    """What the sources proposed: item ids by source, best first, how long each took, and who answered the searches."""
+
+    lists: dict[str, list[str]]
+    reports: tuple[SourceReport, ...]
+    answer: IndexAnswer | None
+
+
+@dataclass(slots=True)
+class Sources:
+    """The sources of one request. `banned`: item ids that must not be proposed; `user_vector`: one given for the user."""
+
+    stores: Stores
+    states: UserStates
+    scope: Scope
+    state: UserState
+    catalogue: Catalogue
+    predicate: Predicate
+    banned: frozenset[str] | set[str]
+    user_vector: NDArray[np.float16] | None
+    seen_counts: bool
+    answer: IndexAnswer | None = None
+
+    async def propose(self, quotas: Mapping[str, int]) -> Proposals:
+        """Run the sources that have a quota."""
+        run: dict[str, Callable[[int], Awaitable[list[str]]]] = {
+            names.CO_ENGAGEMENT: self._co_engagement,
+            names.INTERESTS: self._interests,
+            names.SIMILAR: self._similar,
+            names.USER_VECTOR: self._user_vector,
+            names.IN_NETWORK: self._in_network,
+            names.RELATED: self._related,
+            names.TRENDING: self._trending,
+            names.POPULAR: self._popular,
+            names.FRESH: self._fresh,
+        }
+        lists: dict[str, list[str]] = {}
+        reports: list[SourceReport] = []
+        for name, source in run.items():
+            quota = quotas.get(name, 0)
+            if quota <= 0:
+                continue
+            since = time.perf_counter()
+            found = await source(quota)
+            reports.append(SourceReport(name, quota, len(found), time.perf_counter() - since))
+            if found:
+                lists[name] = found
+        return Proposals(lists, tuple(reports), self.answer)
+
+    def _first(self, item_ids: Sequence[str], quota: int) -> list[str]:
+        """The first `quota` of those that are not banned."""
+        found: list[str] = []
+        for item_id in item_ids:
+            if item_id not in self.banned:
+                found.append(item_id)
+                if len(found) == quota:
+                    break
+        return found
+
+    async def _co_engagement(self, quota: int) -> list[str]:
+        """What the trained model and the crowd propose, in the order of the learned blend; worked out once a state."""
+        model, everybody = self.catalogue.model, self.catalogue.everybody
+        if model is None or everybody is None:
+            return []
+        key = (names.CO_ENGAGEMENT, self.seen_counts)
+        known = self.state.drawn.get(key)
+        if known is None or known[0] is not everybody:
+            numbers = model.numbers
+            rows = [(numbers[i], at, weight) for i, at, weight in self.state.positives if i in numbers]
+            past = Past(
+                np.array([row[0] for row in rows], np.int64),
+                np.minimum(np.array([row[2] for row in rows], np.float32) / np.float32(model.unit), 1.0),
+                np.array([row[1] for row in rows], np.int64),
+            )
+            seen = np.zeros(len(model), bool)
+            gone = self.state.seen if self.seen_counts else self.state.engagement.repelling
+            seen[[numbers[item_id] for item_id in gone if item_id in numbers]] = True
+            now_us = time.time_ns() // 1000
+            drawn = draw(model, everybody, past, seen, min(now_us, self.catalogue.newest_event_at or now_us))
+            if model.blend is not None:
+                order = np.argsort(-model.blend.scores(drawn.features), kind="stable")
+                ranked = [model.item_ids[number] for number in drawn.items[order].tolist()]
+            else:
+                named = {n: [model.item_ids[i] for i in items.tolist()] for n, items in drawn.lists.items()}
+                ranked = list(fuse(named, {}))
+            known = everybody, ranked
+            self.state.drawn[key] = known
+        return self._first(known[1], quota)
+
+    async def _interests(self, quota: int) -> list[str]:
+        """Near each interest, so many of each as it weighs."""
+        found = await self.states.interests(self.state, self.scope.version)
+        if not found:
+            return []
+        lists = await self._near({i.medoid: i.vector for i in found}, quota)
+        return list(fuse(lists, {interest.medoid: interest.weight for interest in found}))[:quota]
+
+    async def _similar(self, quota: int) -> list[str]:
+        """Near the latest positives."""
+        seeds = [item_id for item_id, _, _ in self.state.positives[-SIMILAR_SEEDS:]][::-1]
+        if not seeds:
+            return []
+        known: dict[str, NDArray[np.float32]] = self.state.drawn.get((names.SIMILAR, self.scope.version.version_id), {})
+        if not known:
+            unrestricted = await self.stores.index.vectors(self.scope.version, seeds, EVERYTHING)
+            known = {i: unrestricted[i].astype(np.float32).mean(axis=0) for i in seeds if i in unrestricted}
+            self.state.drawn[names.SIMILAR, self.scope.version.version_id] = known
+        lists = await self._near(known, quota)
+        return list(fuse(lists, {}))[:quota]
+
+    async def _user_vector(self, quota: int) -> list[str]:
+        """Near the vector that stands for the user: the one in the request, else the one that was set."""
+        vector = self.user_vector
+        if vector is None:
+            vector = await self.states.vector(self.state, self.scope.version)
+        if vector is None:
+            return []
+        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])
+
+    async def _in_network(self, quota: int) -> list[str]:
+        """The newest items of owners whom the user follows."""
+        if not self.state.edges.followed:
+            return []
+        found = await self.stores.engagement.newest(
+            self.scope.collection, self.state.edges.followed, max(IN_NETWORK_ITEMS, quota)
+        )
+        return self._first([item.item_id for item in found], quota)
+
+    async def _related(self, quota: int) -> list[str]:
+        """What is declared to be related to the latest positives."""
+        seeds = [item_id for item_id, _, _ in self.state.positives[-RELATED_SEEDS:]]
+        if not seeds or not self.catalogue.has_relations:
+            return []
+        found = await self.stores.profiles.related(self.scope.collection, seeds, quota + RELATED_SEEDS)
+        return self._first([item_id for item_id, _ in found], quota)
+
+    async def _trending(self, quota: int) -> list[str]:
+        return self._first(self.catalogue.trending, quota)
+
+    async def _popular(self, quota: int) -> list[str]:
+        return self._first(self.catalogue.popular, quota)
+
+    async def _fresh(self, quota: int) -> list[str]:
+        return self._first(self.catalogue.fresh, quota)
+
+    async def _near(self, vectors: Mapping[str, NDArray[np.float32]], quota: int) -> dict[str, list[str]]:
+        """Nearest admitted items to each vector, `quota` in all, without those banned.
+
+        Those banned are not excluded in the search, which knows of no user's history; a list that they leave too
+        short is asked for again, four times as long.
+        """
+        if not vectors:
+            return {}
+        scope = self.scope
+        each = max(10, quota // len(vectors))
+        rows = {}
+        for name, vector in vectors.items():
+            # The middle of opposite vectors points nowhere.
+            half = to_half_rows(np.clip(vector, -HALF_MAX, HALF_MAX)[np.newaxis], scope.collection.metric)
+            if half is not None:
+                rows[name] = half[0]
+        found = await asyncio.gather(*(self._nearest(row, each) for row in rows.values()))
+        return dict(zip(rows, found, strict=True))
+
+    async def _nearest(self, vector: NDArray[np.float16], wanted: int) -> list[str]:
+        count = wanted * 2
+        while True:
+            answer = await self.stores.index.search(self._query(vector, count))
+            self.answer = answer
+            found = self._first(list(dict.fromkeys(answer.item_ids)), wanted)
+            if len(found) >= wanted or len(answer.item_ids) < count or count >= MAX_NEAREST:
+                return found
+            count = min(count * 4, MAX_NEAREST)
+
+    def _query(self, vector: NDArray[np.float16], count: int) -> IndexQuery:
+        scope = self.scope
+        return IndexQuery(
+            scope.collection,
+            scope.version,
+            vector,
+            (Stage(scope.version.dimension, count),),
+            self.predicate,
+            scope.options.params,
+            min_consistency_token=scope.options.min_consistency_token,
+        )

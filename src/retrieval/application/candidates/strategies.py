@@ -1,0 +1,95 @@
+"""Named ways to weigh the sources of candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from retrieval.domain.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CO_ENGAGEMENT = "co_engagement"
+INTERESTS = "interests"
+SIMILAR = "similar"
+USER_VECTOR = "user_vector"
+IN_NETWORK = "in_network"
+RELATED = "related"
+TRENDING = "trending"
+POPULAR = "popular"
+FRESH = "fresh"
+
+QUOTAS: Mapping[str, int] = {
+    CO_ENGAGEMENT: 500,
+    INTERESTS: 100,
+    SIMILAR: 100,
+    USER_VECTOR: 100,
+    IN_NETWORK: 100,
+    RELATED: 50,
+    TRENDING: 100,
+    POPULAR: 100,
+    FRESH: 20,
+}
+"""Candidates a source may propose. Co-engagement has more: its list is an order of what several sources propose."""
+MAX_QUOTA = 1000
+
+DEFAULT_STRATEGY = "hybrid"
+STRATEGIES: Mapping[str, Mapping[str, float]] = {
+    "collaborative": {CO_ENGAGEMENT: 1.0, TRENDING: 0.1, POPULAR: 0.1},
+    "content": {INTERESTS: 1.0, SIMILAR: 1.0, USER_VECTOR: 1.0, RELATED: 0.5},
+    "trending": {TRENDING: 1.0, POPULAR: 0.1},
+    "hybrid": {
+        CO_ENGAGEMENT: 1.0,
+        INTERESTS: 0.05,
+        SIMILAR: 0.05,
+        USER_VECTOR: 1.0,
+        IN_NETWORK: 1.0,
+        RELATED: 0.3,
+        TRENDING: 0.05,
+        POPULAR: 0.02,
+        FRESH: 0.02,
+    },
+}
+"""Weights of sources in reciprocal rank fusion, measured by `benchmarks/candidates.py` where a model is trained."""
+UNTRAINED: Mapping[str, float] = {
+    INTERESTS: 0.3,
+    SIMILAR: 0.3,
+    USER_VECTOR: 1.0,
+    IN_NETWORK: 1.0,
+    RELATED: 0.3,
+    TRENDING: 1.0,
+    POPULAR: 0.5,
+    FRESH: 0.05,
+}
+"""The default strategy without a trained model: what everybody likes says more than texts that look alike."""
+
+
+class SourceSetting(NamedTuple):
+    """What a request changes of a source; None leaves it."""
+
+    quota: int | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A strategy of a request: a built-in one by its name, or one's own with weights by source."""
+
+    name: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def weights_of(strategy: Strategy, *, trained: bool) -> Mapping[str, float]:
+    """Weights by source. Raises: InvalidArgumentError (UNKNOWN_STRATEGY)."""
+    if strategy.weights:
+        return strategy.weights
+    if strategy.name == DEFAULT_STRATEGY and not trained:
+        return UNTRAINED
+    if strategy.name not in STRATEGIES:
+        raise InvalidArgumentError.of(
+            "strategies",
+            f"{strategy.name!r} is none of {', '.join(sorted(STRATEGIES))}: give source_weights to one of your own",
+            reason="UNKNOWN_STRATEGY",
+        )
+    return STRATEGIES[strategy.name]
