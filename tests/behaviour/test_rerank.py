@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from retrieval.application import search
 from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
 from retrieval.application.search import POOL_PER_HIT
@@ -152,3 +154,20 @@ async def test_an_index_tells_the_facts_that_were_asked_for(backend: Backend, ca
         assert told.created_at.dtype == told.rating_counts.dtype == np.int64
         assert told.created_at.tolist() == [i.created_at for i in items]
         assert told.rating_counts.tolist() == [i.rating_count for i in items]
+
+
+async def test_a_long_spread_leaves_the_event_loop(
+    backend: Backend, catalogue: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noted(*work: object) -> list[int]:
+        threads.append(threading.get_ident())
+        return rerank(*work)
+
+    monkeypatch.setattr(search, "rerank", noted)
+    for limit, aside in ((10, False), (300, True)):
+        options = SearchOptions(limit, diversity=Diversity(dpp_theta=0.5), viewer=Viewer(unrestricted=True))
+        result = await backend.search(Matryoshka(catalogue.name, catalogue.queries[0], options=options))
+        assert len(result.hits) == limit
+        assert (threads[-1] != threading.get_ident()) is aside
