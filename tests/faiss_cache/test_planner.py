@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from retrieval.application.cache_ports import CacheState
@@ -15,10 +16,12 @@ from retrieval.application.deadline import set_remaining_s
 from retrieval.bootstrap import serving
 from retrieval.client import RetrievalClient, error_reason
 from retrieval.config import Settings
+from retrieval.domain.boosts import Boosts, PopularityBoost
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from retrieval.domain.filters import Filter, MatchAny, Range, TypedValue
 from retrieval.domain.model import AttributeType, Viewer
-from retrieval.domain.search import IndexScope, SearchOptions, SearchParams, Shortfall, Source
+from retrieval.domain.rerank import RerankPool, rerank
+from retrieval.domain.search import Diversity, IndexScope, SearchOptions, SearchParams, Shortfall, Source
 from retrieval.faiss_cache.budget import coarse_bytes
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
@@ -220,6 +223,30 @@ async def test_postgres_refines_what_the_coarse_index_proposes(ground: Ground, t
             (await ground.stores.collections.get(data.name)).active, ["item-00001"], EVERYTHING
         )
         assert vectors["item-00001"].shape == (1, 64)
+    await ground.stores.collections.delete(data.name)
+
+
+async def test_candidates_of_the_coarse_index_are_reranked(ground: Ground, tmp_path: Path) -> None:
+    data = await ground.load(600, dimension=64, resolutions=(8, 16))
+    popular = Boosts(popularity=PopularityBoost(5.0))
+    async with coarse(ground, data, tmp_path) as cached:
+        moved = 0
+        for query in range(5):
+            # A limit of four times as many hits proposes the pool that is reranked.
+            plain = SearchOptions(40, viewer=EVERYTHING)
+            pool = (await ask(cached.stores, data, query, plain, Source.FAISS)).hits
+            options = SearchOptions(10, viewer=EVERYTHING, boosts=popular, diversity=Diversity(owner_decay=0.5))
+            got = await ask(cached.stores, data, query, options, Source.FAISS)
+            items = [data.items[h.item_id] for h in pool]
+            facts = RerankPool(
+                np.array([h.score for h in pool]),
+                [i.owner_id for i in items],
+                rating_counts=np.array([i.rating_count for i in items], dtype=np.int64),
+            )
+            expected = rerank(facts, popular, options.diversity, 0, 10)
+            assert [h.item_id for h in got.hits] == [pool[i].item_id for i in expected]
+            moved += expected != list(range(10))
+        assert moved
     await ground.stores.collections.delete(data.name)
 
 

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
 from retrieval.application.ports import IndexKind
+from retrieval.domain.boosts import Boosts, FreshnessBoost, PopularityBoost
 from retrieval.domain.errors import InvalidArgumentError, PermissionDeniedError
 from retrieval.domain.filters import Filter, ItemIdIn, MatchAny, Range, TypedValue
 from retrieval.domain.model import (
@@ -23,7 +24,7 @@ from retrieval.domain.model import (
     Visibility,
     VisibilityMode,
 )
-from retrieval.domain.search import IndexScope, Source, View
+from retrieval.domain.search import Diversity, IndexScope, Source, View
 from retrieval.domain.vectors import to_half
 from retrieval.transport.caller import Caller
 from retrieval.transport.read_collections import (
@@ -98,6 +99,26 @@ def any_of(*values: dict[str, Any], attribute: str = "keyword") -> dict[str, Any
         ({"diversity": {"mmr_lambda": 1.5}}, "diversity.mmr_lambda", "INVALID_REQUEST"),
         ({"diversity": {"mmr_lambda": "NaN"}}, "diversity.mmr_lambda", "INVALID_REQUEST"),
         ({"diversity": {"max_per_owner": -1}}, "diversity.max_per_owner", "INVALID_REQUEST"),
+        ({"diversity": {"mmr_lambda": 0.5, "dpp_theta": 0.5}}, "diversity.dpp_theta", "INVALID_REQUEST"),
+        ({"diversity": {"dpp_theta": 1.0}}, "diversity.dpp_theta", "INVALID_REQUEST"),
+        ({"diversity": {"dpp_theta": "NaN"}}, "diversity.dpp_theta", "INVALID_REQUEST"),
+        ({"diversity": {"owner_decay": 0.0}}, "diversity.owner_decay", "INVALID_REQUEST"),
+        ({"diversity": {"owner_decay": 1.01}}, "diversity.owner_decay", "INVALID_REQUEST"),
+        ({"boosts": {"freshness": {"weight": 1}}}, "boosts.freshness.half_life", "INVALID_REQUEST"),
+        (
+            {"boosts": {"freshness": {"weight": 1, "half_life": "0.9s"}}},
+            "boosts.freshness.half_life",
+            "INVALID_REQUEST",
+        ),
+        (
+            {"boosts": {"freshness": {"weight": 1, "half_life": "3153600001s"}}},
+            "boosts.freshness.half_life",
+            "INVALID_REQUEST",
+        ),
+        ({"boosts": {"freshness": {"half_life": "1s"}}}, "boosts.freshness.weight", "INVALID_REQUEST"),
+        ({"boosts": {"popularity": {}}}, "boosts.popularity.weight", "INVALID_REQUEST"),
+        ({"boosts": {"popularity": {"weight": 100.1}}}, "boosts.popularity.weight", "INVALID_REQUEST"),
+        ({"boosts": {"popularity": {"weight": "NaN"}}}, "boosts.popularity.weight", "INVALID_REQUEST"),
         ({"view": 99}, "view", "UNKNOWN_ENUM_VALUE"),
         ({"params": {"ef_search": 1001}}, "params.ef_search", "INVALID_REQUEST"),
         ({"params": {"ef_search": -1}}, "params.ef_search", "INVALID_REQUEST"),
@@ -160,7 +181,8 @@ def test_defaults_and_what_is_given() -> None:
                 "must_not": [{"item_ids": {"values": ["a"]}}],
             },
             "viewer": {"user_id": "u", "group_ids": ["g"]},
-            "diversity": {"mmr_lambda": 0.0, "max_per_owner": 2},
+            "diversity": {"mmr_lambda": 0.0, "max_per_owner": 2, "owner_decay": 1.0},
+            "boosts": {"freshness": {"half_life": "1.5s", "weight": 0.5}, "popularity": {"weight": 100}},
             "params": {"exact": True, "index": "INDEX_SCOPE_POPULAR", "target_recall": 1.0},
         }
     )
@@ -169,7 +191,11 @@ def test_defaults_and_what_is_given() -> None:
         should=(MatchAny("tags", (TypedValue(AttributeType.KEYWORD, "x"),)),),
         must_not=(ItemIdIn(("a",)),),
     )
-    assert (full.score_threshold, full.diversity.mmr_lambda, full.diversity.max_per_owner) == (0.0, 0.0, 2)
+    assert full.score_threshold == 0.0
+    assert full.diversity == Diversity(0.0, 2, None, 1.0)
+    assert full.boosts == Boosts(FreshnessBoost(1_500_000, 0.5), PopularityBoost(100.0))
+    assert options_of({"diversity": {"dpp_theta": 0.0}}).diversity == Diversity(dpp_theta=0.0)
+    assert (plain.diversity, plain.boosts) == (Diversity(), Boosts())
     assert (full.params.source, full.params.scope) == (Source.EXACT, IndexScope.POPULAR)
     assert full.viewer.group_ids == ("g",)
 

@@ -5,6 +5,7 @@ Use cases differ in how they come to a query vector; from there on they all go t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 POOL_PER_HIT = 4
 """A rerank chooses from this many candidates a hit: enough to find variety, few enough to stay relevant."""
+LONG_SPREAD = 5_000_000
+"""Spreading by vectors that multiplies more numbers than this takes some 5 ms and more: other calls must not wait."""
 
 
 class Stopwatch:
@@ -214,7 +217,7 @@ class SearchPipeline:
                 out_of_time = True
                 break
             count = min(count * 4, ceiling)
-        draft = self._order(scope, draft)
+        draft = await self._order(scope, draft)
         report = SearchReport(
             answer.source,
             scope.version.version,
@@ -303,11 +306,18 @@ class SearchPipeline:
         return draft, left, reason
 
     @staticmethod
-    def _order(scope: Scope, draft: Draft) -> Draft:
+    async def _order(scope: Scope, draft: Draft) -> Draft:
         options = scope.options
         pool = RerankPool(draft.scores, draft.owner_ids, draft.created_at, draft.rating_counts, draft.vectors)
         now_us = time.time_ns() // 1000
-        return draft.take(rerank(pool, options.boosts, options.diversity, now_us, options.limit, scope.watch.lap))
+        work = pool, options.boosts, options.diversity, now_us, options.limit, scope.watch.lap
+        if (
+            draft.vectors is not None
+            and options.diversity.by_vector
+            and draft.vectors.size * options.limit > LONG_SPREAD
+        ):
+            return draft.take(await asyncio.to_thread(rerank, *work))
+        return draft.take(rerank(*work))
 
     @staticmethod
     def _shortfall(scope: Scope, answer: IndexAnswer, count: int, ceiling: int) -> Shortfall:

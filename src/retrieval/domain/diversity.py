@@ -61,7 +61,8 @@ def dpp_order(relevance: NDArray[np.float64], vectors: NDArray[np.float16], thet
     count = min(count, n)
     scaled = unit_scaled(relevance)
     rows = _unit_rows(vectors.astype(np.float64))
-    volume = (1.0 + np.vecdot(rows, rows)) / 2.0
+    # Exactly 1 of any row but the zero vector: rounding would break ties at random.
+    volume = np.where(rows.any(axis=1), 1.0, 0.5)
     factor = np.empty((count, n))
     free = np.ones(n, dtype=bool)
     order: list[int] = []
