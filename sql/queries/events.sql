@@ -3,8 +3,9 @@ CREATE TABLE IF NOT EXISTS retrieval.{partition} PARTITION OF retrieval.events
 FOR VALUES FROM ('{start}') TO ('{end}')
 
 -- name: record_events
--- One statement, thus one transaction and one round trip: the events, the sums of those that are new, the
--- wake-up, and what they say of owners, where {edges} is record_edges. $14: weight by type; $15: top of the rating scale; $16: payloads of the wake-up.
+-- One statement, thus one transaction and one round trip: the events, the sums of those that are new, the wake-up, and
+-- in the place before the last SELECT, where there are any, the edges of record_edges. $14: weight by type; $15: top of
+-- the rating scale; $16: payloads of the wake-up.
 WITH stored AS (
     INSERT INTO retrieval.events (
         collection_id, user_id, occurred_at, item_id, event_id, event_type, value, dwell_ms, position, predicted_score,

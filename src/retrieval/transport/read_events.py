@@ -25,7 +25,7 @@ _YEAR_2000_US = 946_684_800_000_000
 
 def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale_max: float) -> Event:
     """An event of a collection whose ratings go from 0 to `rating_scale_max`."""
-    kind = _event_type(message.type, f"{field}.type")
+    kind = read_event_type(message.type, f"{field}.type")
     item_id = identifier(message.item_id, f"{field}.item_id")
     require(message.HasField("occurred_at"), f"{field}.occurred_at", "is required")
     occurred_at = micros(message.occurred_at, f"{field}.occurred_at")
@@ -62,7 +62,7 @@ def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale
 
 def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: int) -> Event:
     """An engagement given with a search; it belongs to no stored user."""
-    kind = _event_type(message.type or "like", f"{field}.type")
+    kind = read_event_type(message.type or "like", f"{field}.type")
     item_id = identifier(message.item_id, f"{field}.item_id")
     return Event(
         user_id="",
@@ -74,7 +74,8 @@ def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: i
     )
 
 
-def _event_type(name: str, field: str) -> str:
+def read_event_type(name: str, field: str) -> str:
+    """A type of event that there is. Raises: InvalidArgumentError (UNKNOWN_EVENT_TYPE)."""
     require(name, field, "is required")
     if name not in EVENT_TYPES:
         raise InvalidArgumentError.of(
