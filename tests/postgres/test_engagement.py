@@ -11,15 +11,16 @@ import asyncpg
 import pytest
 
 from retrieval.config import Settings, SettingsError
-from retrieval.domain.engagement import HOUR_US, ItemCounts, user_hash
-from retrieval.domain.model import Event
+from retrieval.domain.engagement import EVENT_TYPES, HOUR_US, ItemCounts, user_hash
+from retrieval.domain.model import Event, Item
 from retrieval.domain.owner_edges import EdgeKind, OwnerEdge, OwnerEdges
 from retrieval.domain.trending import DAY_S, WINDOWS_S
 from retrieval.postgres import folding
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.database import Database
 from retrieval.postgres.folding import EventFolder
-from retrieval.postgres.sql_files import queries
+from retrieval.postgres.migrate import Migrator, available
+from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_moment
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import HASHES_PER_PAYLOAD, PostgresUserFeed, payloads, read_payload
@@ -47,9 +48,7 @@ async def url(database_url: str) -> AsyncIterator[str]:
 @pytest.fixture(scope="module")
 async def stores(url: str) -> AsyncIterator[Stores]:
     adapter = PostgresAdapter(Settings(database_url=url))
-    stores = await adapter.open(migrate=True)
-    await adapter._chores.stop()
-    yield stores
+    yield await adapter.open(migrate=True, chores=False)
     await adapter.close()
 
 
@@ -310,7 +309,7 @@ async def test_a_user_leaves_no_row_behind(
     assert await stores.engagement.edges(collection, "eva") == OwnerEdges()
 
 
-async def test_newest_items_use_their_indexes(
+async def test_statements_use_their_indexes(
     stores: Stores, collection: Collection, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("SET enable_seqscan = off")
@@ -319,9 +318,67 @@ async def test_newest_items_use_their_indexes(
     for name, index, values in (
         ("newest_items", "items_by_time", "1, 10"),
         ("newest_items_of", "items_by_owner", "1, 10, '{a,b}'"),
+        ("refresh_trending", "item_engagement_pkey", "1, 3600, 10, now()"),
+        ("counts", "item_counts_pkey", "1, '{a,b}'"),
+        ("edges", "owner_edges_pkey", "1, 'a', '{follow,mute}', '{1,2}'"),
+        ("prune_engagement", "item_engagement_pkey", "now(), now()"),
+        ("fold", "event_batches_pkey", "100"),
     ):
         await connection.execute(f"PREPARE asked AS {sql[name]}")
         plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN EXECUTE asked({values})"))
         await connection.execute("DEALLOCATE asked")
-        assert index in plan
+        assert index in plan, name
+        assert "Seq Scan" not in plan, name
+
+
+async def test_items_are_read_by_key_in_order(
+    stores: Stores, collection: Collection, connection: asyncpg.Connection
+) -> None:
+    """The counters beside them change nothing of that, nor of where the reading ends."""
+    await connection.execute("SET enable_seqscan = off")
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    for name, values in (("get_items", "1, '{a,b}'"), ("list_items", "1, 'a', 10")):
+        sql = fill(queries("items")[name], predicate="true", payload="")
+        await connection.execute(f"PREPARE asked AS {sql}")
+        plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN EXECUTE asked({values})"))
+        await connection.execute("DEALLOCATE asked")
+        assert "items_pkey" in plan
+        assert "item_counts_pkey" in plan
         assert "Seq Scan" not in plan
+        assert "Sort" not in plan
+
+
+async def test_a_migration_counts_what_was_there(empty_database: str) -> None:
+    await Migrator(empty_database).up()
+    adapter = PostgresAdapter(Settings(database_url=empty_database))
+    stores = await adapter.open(migrate=False, chores=False)
+    data = make("before", 1, dimension=4)
+    collection = await stores.collections.create(data.collection(), data.version())
+    await stores.items.upsert(collection, collection.active, [Item("a", owner_id="o")], "", b"")
+    rest = [("repost", None, None), ("rating", 4.5, None), ("rating", 1.0, None), ("dwell", None, 9000)]
+    kinds = [*rest, ("dwell", None, None), *((kind, None, None) for kind in EVENT_TYPES if kind != "rating")]
+    events = [Event("ann", "a", k, NOW_US - n * 1000, "e", v, d) for n, (k, v, d) in enumerate(kinds)]
+    await stores.events.record(collection, [*events, *views(3, item="b")])
+    await stores.engagement.refresh_trending(collection)
+
+    async def known() -> tuple[object, ...]:
+        held = stores.engagement
+        return (
+            dict(await held.counts(collection, ["a", "b"])),
+            {i: pytest.approx(s) for i, s in await held.trending(collection, DAY_S, 10)},
+            await held.newest_event_at(collection),
+            await held.edges(collection, "ann"),
+        )
+
+    before = await known()
+    assert before[3] == OwnerEdges(("o",), frozenset({"o"}), frozenset({"o"}))
+    migrator = Migrator(empty_database)
+    steps = 1 + [m.number for m in reversed(available())].index(4)
+    await migrator.down(steps)
+    await migrator.up()
+    await adapter.close()
+    adapter = PostgresAdapter(Settings(database_url=empty_database))
+    stores = await adapter.open(migrate=False, chores=False)
+    await stores.engagement.refresh_trending(collection)
+    assert await known() == before
+    await adapter.close()
