@@ -129,7 +129,7 @@ ORDER BY k.kind, e.since DESC, e.owner_id
 -- name: add_edges
 -- An edge that is there keeps its time.
 INSERT INTO retrieval.owner_edges (collection_id, user_id, kind, owner_id, since)
-SELECT $1, $2, e.kind, e.owner_id, clock_timestamp()
+SELECT $1, $2, e.kind, e.owner_id, now()
 FROM unnest($3::text[], $4::text[]) AS e (kind, owner_id)
 ORDER BY e.kind, e.owner_id
 ON CONFLICT DO NOTHING

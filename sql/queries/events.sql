@@ -3,26 +3,28 @@ CREATE TABLE IF NOT EXISTS retrieval.{partition} PARTITION OF retrieval.events
 FOR VALUES FROM ('{start}') TO ('{end}')
 
 -- name: record_events
--- One statement, thus one transaction and one round trip: the events, the sums of those that are new, the
--- wake-up, and what they say of owners, where {edges} is record_edges. $14: weight by type; $15: top of the rating scale; $16: payloads of the wake-up.
+-- One statement, thus one transaction and one round trip: the events, the sums of those that are new, the wake-up, and
+-- in the place before the last SELECT, where there are any, the edges of record_edges. $3: microseconds since the
+-- epoch; $14: weight by type; $15: top of the rating scale; $16: payloads of the wake-up.
 WITH stored AS (
     INSERT INTO retrieval.events (
         collection_id, user_id, occurred_at, item_id, event_id, event_type, value, dwell_ms, position, predicted_score,
         algorithm, device, context
     )
-    SELECT $1::bigint, e.user_id, e.occurred_at, e.item_id, e.event_id, e.event_type, e.value, e.dwell_ms, e.position,
-        e.predicted_score, e.algorithm, e.device, e.context
+    SELECT
+        $1::bigint, e.user_id, timestamptz 'epoch' + e.occurred_us * interval '1 microsecond', e.item_id, e.event_id,
+        e.event_type, e.value, e.dwell_ms, e.position, e.predicted_score, e.algorithm, e.device, e.context
     FROM unnest(
-        $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::double precision[], $8::bigint[],
+        $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::double precision[], $8::bigint[],
         $9::integer[], $10::double precision[], $11::text[], $12::text[], $13::jsonb[]
     ) AS e (
-        user_id, occurred_at, item_id, event_id, event_type, value, dwell_ms, position, predicted_score, algorithm,
+        user_id, occurred_us, item_id, event_id, event_type, value, dwell_ms, position, predicted_score, algorithm,
         device, context
     )
     ON CONFLICT DO NOTHING
     RETURNING user_id, occurred_at, item_id, event_type, value, dwell_ms
 ), sums AS (
-    -- The weight is that of domain.engagement.event_weight without the decay.
+    -- The weight is domain.engagement.fresh_weight; a test holds the two together.
     SELECT
         item_id, date_trunc('hour', occurred_at, 'UTC') AS hour,
         count(*) FILTER (WHERE event_type = 'view') AS views,

@@ -66,7 +66,7 @@ SELECT transaction_id::text AS transaction_id, pg_notify('retrieval_changes', ''
 SELECT pg_current_xact_id()::text AS transaction_id
 
 -- name: get_items
--- Expects the primary keys of both tables.
+-- Expects the primary keys of both tables; LIMIT 1 keeps the planner from reading all counters.
 SELECT
     i.item_id, i.owner_id, i.visibility, i.audience, i.status, i.rating_value, i.rating_count, i.tags, i.text,
     i.attributes, i.created_at, i.updated_at, coalesce(c.view_count, 0) AS view_count,
@@ -75,10 +75,14 @@ FROM (
     SELECT * FROM retrieval.items
     WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}
 ) AS i
-LEFT JOIN retrieval.item_counts AS c ON c.collection_id = $1 AND c.item_id = i.item_id
+LEFT JOIN LATERAL (
+    SELECT view_count, repost_count FROM retrieval.item_counts
+    WHERE collection_id = $1 AND item_id = i.item_id
+    LIMIT 1
+) AS c ON true
 
 -- name: list_items
--- Expects the primary keys of both tables, that of items read in order.
+-- Expects the primary keys of both tables, that of items read in order; for the counters see get_items.
 SELECT
     i.item_id, i.owner_id, i.visibility, i.audience, i.status, i.rating_value, i.rating_count, i.tags, i.text,
     i.attributes, i.created_at, i.updated_at, coalesce(c.view_count, 0) AS view_count,
@@ -89,7 +93,11 @@ FROM (
     ORDER BY item_id
     LIMIT $3
 ) AS i
-LEFT JOIN retrieval.item_counts AS c ON c.collection_id = $1 AND c.item_id = i.item_id
+LEFT JOIN LATERAL (
+    SELECT view_count, repost_count FROM retrieval.item_counts
+    WHERE collection_id = $1 AND item_id = i.item_id
+    LIMIT 1
+) AS c ON true
 ORDER BY i.item_id
 
 -- name: get_chunks

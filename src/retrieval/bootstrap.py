@@ -106,7 +106,8 @@ async def build_segment(
     """Build the next segment of a version (0: the active one) on all cores and return its manifest."""
     adapter = PostgresAdapter(settings)
     try:
-        stores = await adapter.open(migrate=False)
+        # A chore that waits for the processor that the build has would keep everybody else from doing it.
+        stores = await adapter.open(migrate=False, chores=False)
         found = await stores.collections.get(collection)
         cores = len(os.sched_getaffinity(0))
         builder = SegmentBuilder(adapter.changes, settings.segment_dir, report, cores)

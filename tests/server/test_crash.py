@@ -11,6 +11,7 @@ import asyncpg
 import grpc
 import pytest
 
+from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from tests.server.process import Stubs, create, random_items, server_process, stubs_for
@@ -155,3 +156,21 @@ async def test_acknowledged_events_outlive_sigkill(database_url: str, name: str)
     assert acknowledged == list(range(len(acknowledged)))
     assert set(acknowledged) <= set(stored)
     assert set(stored.values()) == {BATCH}
+    # A new process adds up what the dead one left: every event that is stored, and no more.
+    async with server_process(RETRIEVAL_DATABASE_URL=database_url) as server, stubs_for(server.target) as s:
+        items = [common_pb.Item(item_id=f"{number}-0") for number in stored]
+        await s.items.UpsertItems(items_pb.UpsertItemsRequest(collection=name, items=items))
+        request = items_pb.BatchGetItemsRequest(collection=name, item_ids=[i.item_id for i in items])
+        async with asyncio.timeout(20):
+            while {i.view_count for i in (await s.items.BatchGetItems(request)).items} != {1}:
+                await asyncio.sleep(0.1)
+    connection = await asyncpg.connect(database_url)
+    try:
+        counted = await connection.fetchval(
+            "SELECT sum(view_count) FROM retrieval.item_counts JOIN retrieval.collections c USING (collection_id) "
+            "WHERE c.name = $1",
+            name,
+        )
+    finally:
+        await connection.close()
+    assert counted == len(rows)

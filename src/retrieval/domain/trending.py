@@ -1,8 +1,8 @@
 """What trends: engagement of late, the later the more.
 
 score = sum over the hours of a window of engagement x 2^(-(now - hour) / half-life), half-life = window / 3, with
-`hour` the beginning of the hour. At the far end of the window an event counts an eighth of a fresh one, so that nothing drops
-out of a list with a jump. The halving is that of event weights (see `engagement.event_weight`).
+`hour` the beginning of the hour. At the far end of the window an event counts an eighth of a fresh one, so that nothing
+drops out of a list with a jump. The halving is that of event weights (see `engagement.event_weight`).
 """
 
 from __future__ import annotations

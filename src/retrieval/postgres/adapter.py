@@ -62,8 +62,11 @@ class PostgresAdapter:
             await require_current_schema(url)
         return url
 
-    async def open(self, *, migrate: bool) -> Stores:
-        """Prepare the database, connect and return the stores. Raises: as `prepare`."""
+    async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
+        """Prepare the database, connect and return the stores. Raises: as `prepare`.
+
+        Without `chores`, others add up events, make trends and drop old months.
+        """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
         await self._database.open()
@@ -77,9 +80,10 @@ class PostgresAdapter:
         self._user_feed = PostgresUserFeed(self._database)
         folder, trending = EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
-        self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
-        self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
-        self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
+        if chores:
+            self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
+            self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
+            self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
         profiles = PostgresProfiles(self._database)
         return Stores(
             collections,

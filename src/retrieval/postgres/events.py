@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from retrieval.application.ports import EventReceipt
-from retrieval.domain.engagement import event_types_of
+from retrieval.domain.engagement import DAY_US, event_types_of
 from retrieval.domain.model import Event
 from retrieval.domain.owner_edges import EDGE_EVENTS
 from retrieval.postgres.sql_files import fill, queries
@@ -18,7 +18,6 @@ from retrieval.postgres.user_feed import hashes_of, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from retrieval.domain.model import Collection
     from retrieval.postgres.database import Database
@@ -40,7 +39,8 @@ class PostgresEvents:
         # The first of several with the same key, and sorted by it: concurrent writers of the same do not deadlock.
         unique = {(e.user_id, e.occurred_at, e.item_id, e.event_id): e for e in reversed(events)}
         ordered = [unique[key] for key in sorted(unique)]
-        moments = [to_moment(e.occurred_at) for e in ordered]
+        days = {e.occurred_at // DAY_US for e in ordered}
+        months = {(m.year, m.month) for m in (to_moment(day * DAY_US) for day in days)}
         hashes = hashes_of({e.user_id for e in ordered})
         statement = fill(
             queries("events")["record_events"],
@@ -49,7 +49,7 @@ class PostgresEvents:
         values = (
             collection.collection_id,
             [e.user_id for e in ordered],
-            moments,
+            [e.occurred_at for e in ordered],
             [e.item_id for e in ordered],
             [e.event_id for e in ordered],
             [e.event_type for e in ordered],
@@ -64,13 +64,12 @@ class PostgresEvents:
             collection.rating_scale_max,
             payloads(collection.collection_id, hashes),
         )
-        row = await self._insert(moments, statement, values)
+        row = await self._insert(months, statement, values)
         if row["recorded"]:
             self._feed.announce(collection.collection_id, hashes)
         return EventReceipt(row["recorded"], len(events) - row["recorded"], make_token(row["transaction_id"]))
 
-    async def _insert(self, moments: Sequence[datetime], statement: str, values: tuple[object, ...]) -> asyncpg.Record:
-        months = {(m.year, m.month) for m in moments}
+    async def _insert(self, months: set[tuple[int, int]], statement: str, values: tuple[object, ...]) -> asyncpg.Record:
         await self._ensure_months(months)
         try:
             async with self._database.connection() as connection:

@@ -88,13 +88,13 @@ def payloads(collection_id: int, hashes: Iterable[int]) -> list[str]:
 
 def read_payload(payload: str) -> tuple[int, frozenset[int]]:
     """(collection id, hashes) of a notification. Raises: ValueError."""
-    collection_id, separator, encoded = payload.partition(":")
+    collection_id, _, encoded = payload.partition(":")
     try:
         raw = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError(payload) from error
-    if not separator or len(raw) % 4:
-        raise ValueError(payload)
+    except binascii.Error:
+        raw = b""
+    if not raw or len(raw) % 4 or not (collection_id.isascii() and collection_id.isdigit()):
+        raise ValueError(f"{payload!r} is no notification of user changes")
     return int(collection_id), frozenset(int.from_bytes(raw[n : n + 4], "little") for n in range(0, len(raw), 4))
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
+from retrieval.domain.engagement import event_types_of
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.transport import enums
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_collections import (
     read_added_attributes,
     read_build,
+    read_event_types,
     read_new_collection,
     read_new_version,
     read_rating_scale,
@@ -82,7 +84,8 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
             popular = read_thresholds(request.popular_thresholds, collection.popular, "popular_thresholds")
         if request.HasField("rating_scale_max"):
             scale = read_rating_scale(request.rating_scale_max, "rating_scale_max")
-        updated = await self._stores.collections.update(collection.name, added, popular, scale)
+        types = read_event_types(request.event_types, event_types_of(collection), "event_types")
+        updated = await self._stores.collections.update(collection.name, added, popular, scale, types)
         return pb.UpdateCollectionResponse(collection=write_collection(updated))
 
     async def DeleteCollection(

@@ -9,9 +9,11 @@ from retrieval.application.ports import IndexKind, IndexState
 from retrieval.application.similar_items import SeedStrategy
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import AttributeType, ItemStatus, Metric, VersionState, Visibility, VisibilityMode
+from retrieval.domain.owner_edges import EdgeKind
 from retrieval.domain.search import IndexScope, Shortfall, Source, View
 from retrieval.v1 import collection_service_pb2 as collection_pb
 from retrieval.v1 import common_pb2 as common_pb
+from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import training_service_pb2 as training_pb
 
@@ -66,6 +68,11 @@ SHORTFALL = {
 SEED_STRATEGY = {
     retrieval_pb.SEED_STRATEGY_AVERAGE_VECTOR: SeedStrategy.AVERAGE_VECTOR,
     retrieval_pb.SEED_STRATEGY_BEST_SCORE: SeedStrategy.BEST_SCORE,
+}
+EDGE_KIND = {
+    feedback_pb.EDGE_KIND_FOLLOW: EdgeKind.FOLLOW,
+    feedback_pb.EDGE_KIND_BLOCK: EdgeKind.BLOCK,
+    feedback_pb.EDGE_KIND_MUTE: EdgeKind.MUTE,
 }
 VISIBILITY_MODE = {
     collection_pb.VISIBILITY_MODE_PUBLIC_BY_DEFAULT: VisibilityMode.PUBLIC_BY_DEFAULT,

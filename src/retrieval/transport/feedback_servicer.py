@@ -6,13 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.bandit import report_reward
+from retrieval.application.erase_user import erase_user
 from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.transport.acknowledge import acknowledge
+from retrieval.transport.caller import MAX_USER_ID_BYTES
+from retrieval.transport.read_edges import read_edge_changes
 from retrieval.transport.read_events import read_event
 from retrieval.transport.read_rewards import read_reward
 from retrieval.transport.read_search import read_collection_name
-from retrieval.transport.validate import count, require
+from retrieval.transport.validate import count, require, text
 from retrieval.v1 import feedback_service_pb2 as pb
 from retrieval.v1 import feedback_service_pb2_grpc as pb_grpc
 
@@ -51,6 +54,27 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         receipt = await report_reward(self._stores, await self._stores.collections.get(name), decision_id, reward)
         return pb.ReportRewardResponse(applied=receipt.applied, strategy=receipt.strategy)
 
+    async def UpdateOwnerEdges(
+        self, request: pb.UpdateOwnerEdgesRequest, _context: Context
+    ) -> pb.UpdateOwnerEdgesResponse:
+        """Make and remove edges, all or none."""
+        name, user_id = read_collection_name(request.collection), _user_id(request.user_id)
+        add, remove = read_edge_changes(request)
+        collection = await self._stores.collections.get(name)
+        receipt = await self._stores.engagement.set_edges(collection, user_id, add, remove)
+        return pb.UpdateOwnerEdgesResponse(added_count=receipt.added, removed_count=receipt.removed)
+
+    async def DeleteUserData(self, request: pb.DeleteUserDataRequest, _context: Context) -> pb.DeleteUserDataResponse:
+        """Forget a user."""
+        name, user_id = read_collection_name(request.collection), _user_id(request.user_id)
+        erased = await erase_user(self._stores, name, user_id)
+        return pb.DeleteUserDataResponse(
+            event_count=erased.events,
+            edge_count=erased.edges,
+            profile_count=erased.profiles,
+            other_count=erased.other,
+        )
+
     async def _prepare(self, request: pb.StreamEventsRequest) -> Batch:
         require(request.HasField("batch"), "batch", "is required")
         try:
@@ -76,3 +100,7 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
             read_event(event, f"events[{number}]", now_us, collection.rating_scale_max)
             for number, event in enumerate(request.events)
         ]
+
+
+def _user_id(value: str) -> str:
+    return text(value, "user_id", MAX_USER_ID_BYTES, required=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import BuildSpec, IndexKind
+from retrieval.domain.engagement import EVENT_TYPES
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import (
     BUILTIN_ATTRIBUTES,
@@ -18,11 +20,13 @@ from retrieval.domain.model import (
     VisibilityMode,
 )
 from retrieval.transport import enums
-from retrieval.transport.validate import count, finite, optional_within, require, text, within
+from retrieval.transport.read_events import read_event_type
+from retrieval.transport.validate import count, finite, optional_within, require, seconds, text, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from retrieval.domain.engagement import EventType
     from retrieval.v1 import collection_service_pb2 as pb
 
 MAX_ATTRIBUTES = 64
@@ -31,6 +35,9 @@ MAX_MODEL_BYTES = 256
 M_RANGE = (2, 100)
 EF_CONSTRUCTION_RANGE = (4, 1000)
 MAX_LISTS = 32_768
+MAX_EVENT_WEIGHT = 100.0
+DAY_S = 86_400
+HALF_LIFE_DAYS = (1 / 24, 3650)
 DEFAULT_KINDS = frozenset({IndexKind.HNSW, IndexKind.POPULAR_HNSW, IndexKind.ATTRIBUTE})
 
 _COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -58,6 +65,7 @@ def read_new_collection(message: pb.Collection, field: str) -> Collection:
         ),
         popular=read_thresholds(message.popular_thresholds, PopularThresholds(), f"{field}.popular_thresholds"),
         rating_scale_max=read_rating_scale(scale, f"{field}.rating_scale_max") if scale else 5.0,
+        event_types=read_event_types(message.event_types, EVENT_TYPES, f"{field}.event_types"),
     )
 
 
@@ -94,6 +102,28 @@ def read_added_attributes(
     total = len(collection.attributes.keys() | added.keys())
     require(total <= MAX_ATTRIBUTES, "add_attributes", f"would make {total} attributes, at most {MAX_ATTRIBUTES}")
     return added
+
+
+def read_event_types(
+    messages: Sequence[pb.EventTypeSetting], present: Mapping[str, EventType], field: str
+) -> dict[str, EventType]:
+    """Event types by name; what is not given stays as it is at `present`, where all types are."""
+    types: dict[str, EventType] = {}
+    for number, message in enumerate(messages):
+        where, name = f"{field}[{number}]", message.type
+        kind = present[read_event_type(name, f"{where}.type")]
+        require(name not in types, f"{where}.type", f"{name!r} is named twice")
+        if message.HasField("weight"):
+            fits = abs(finite(message.weight, f"{where}.weight")) <= MAX_EVENT_WEIGHT
+            require(fits, f"{where}.weight", f"must be between -{MAX_EVENT_WEIGHT:g} and {MAX_EVENT_WEIGHT:g}")
+            kind = replace(kind, weight=message.weight)
+        if message.HasField("half_life"):
+            days = seconds(message.half_life, f"{where}.half_life") / DAY_S
+            low, high = HALF_LIFE_DAYS
+            require(low <= days <= high, f"{where}.half_life", f"must be between an hour and {high} days")
+            kind = replace(kind, half_life_days=days)
+        types[name] = kind
+    return types
 
 
 def read_thresholds(message: pb.PopularThresholds, present: PopularThresholds, field: str) -> PopularThresholds:

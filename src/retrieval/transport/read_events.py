@@ -25,44 +25,48 @@ _YEAR_2000_US = 946_684_800_000_000
 
 def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale_max: float) -> Event:
     """An event of a collection whose ratings go from 0 to `rating_scale_max`."""
-    kind = _event_type(message.type, f"{field}.type")
-    item_id = identifier(message.item_id, f"{field}.item_id")
-    require(message.HasField("occurred_at"), f"{field}.occurred_at", "is required")
-    occurred_at = micros(message.occurred_at, f"{field}.occurred_at")
-    require(
-        _YEAR_2000_US <= occurred_at <= now_us + DAY_US,
-        f"{field}.occurred_at",
-        "must not be before 2000 nor more than a day ahead",
-    )
-    value = finite(message.value, f"{field}.value") if message.HasField("value") else None
+    try:
+        return _read_event(message, now_us, rating_scale_max)
+    except InvalidArgumentError as error:
+        # Paths are made up for the bad one alone: for all of a batch they would cost a fifth of the reading.
+        raise error.under(field) from error
+
+
+def _read_event(message: feedback_pb.Event, now_us: int, rating_scale_max: float) -> Event:
+    kind = read_event_type(message.type, "type")
+    item_id = identifier(message.item_id, "item_id")
+    require(message.HasField("occurred_at"), "occurred_at", "is required")
+    occurred_at = micros(message.occurred_at, "occurred_at")
+    if not _YEAR_2000_US <= occurred_at <= now_us + DAY_US:
+        raise InvalidArgumentError.of("occurred_at", "must not be before 2000 nor more than a day ahead")
+    value = finite(message.value, "value") if message.HasField("value") else None
     if kind == "rating":
         fits = value is not None and 0.0 <= value <= rating_scale_max
-        require(fits, f"{field}.value", f"of a rating is required, between 0 and {rating_scale_max:g}")
-    require(message.dwell_ms >= 0, f"{field}.dwell_ms", "must not be negative")
-    require(message.position >= 0, f"{field}.position", "must not be negative")
+        require(fits, "value", f"of a rating is required, between 0 and {rating_scale_max:g}")
+    dwell_ms = message.dwell_ms if message.HasField("dwell_ms") else None
+    position = message.position if message.HasField("position") else None
+    require(dwell_ms is None or dwell_ms >= 0, "dwell_ms", "must not be negative")
+    require(position is None or position >= 0, "position", "must not be negative")
+    event_id, algorithm, device = message.event_id, message.algorithm, message.device
     return Event(
-        user_id=text(message.user_id, f"{field}.user_id", MAX_USER_ID_BYTES, required=True),
-        item_id=item_id,
-        event_type=kind,
-        occurred_at=occurred_at,
-        event_id=text(message.event_id, f"{field}.event_id", MAX_EVENT_ID_BYTES) or _identity(kind, item_id),
-        value=value,
-        dwell_ms=message.dwell_ms if message.HasField("dwell_ms") else None,
-        position=message.position if message.HasField("position") else None,
-        predicted_score=(
-            finite(message.predicted_score, f"{field}.predicted_score") if message.HasField("predicted_score") else None
-        ),
-        algorithm=text(message.algorithm, f"{field}.algorithm", MAX_ALGORITHM_BYTES),
-        device=text(message.device, f"{field}.device", MAX_DEVICE_BYTES),
-        context_json=(
-            read_json(message.context, f"{field}.context", MAX_CONTEXT_BYTES) if message.HasField("context") else None
-        ),
+        text(message.user_id, "user_id", MAX_USER_ID_BYTES, required=True),
+        item_id,
+        kind,
+        occurred_at,
+        text(event_id, "event_id", MAX_EVENT_ID_BYTES) if event_id else _identity(kind, item_id),
+        value,
+        dwell_ms,
+        position,
+        finite(message.predicted_score, "predicted_score") if message.HasField("predicted_score") else None,
+        text(algorithm, "algorithm", MAX_ALGORITHM_BYTES) if algorithm else "",
+        text(device, "device", MAX_DEVICE_BYTES) if device else "",
+        read_json(message.context, "context", MAX_CONTEXT_BYTES) if message.HasField("context") else None,
     )
 
 
 def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: int) -> Event:
     """An engagement given with a search; it belongs to no stored user."""
-    kind = _event_type(message.type or "like", f"{field}.type")
+    kind = read_event_type(message.type or "like", f"{field}.type")
     item_id = identifier(message.item_id, f"{field}.item_id")
     return Event(
         user_id="",
@@ -74,7 +78,8 @@ def read_history_entry(message: retrieval_pb.HistoryEntry, field: str, now_us: i
     )
 
 
-def _event_type(name: str, field: str) -> str:
+def read_event_type(name: str, field: str) -> str:
+    """A type of event that there is. Raises: InvalidArgumentError (UNKNOWN_EVENT_TYPE)."""
     require(name, field, "is required")
     if name not in EVENT_TYPES:
         raise InvalidArgumentError.of(

@@ -9,6 +9,7 @@ from retrieval.application.limits import MAX_BATCH_SEARCHES
 from retrieval.application.matryoshka import search_matryoshka
 from retrieval.application.rank_items import rank_items
 from retrieval.application.similar_items import search_similar_items
+from retrieval.application.trending_items import list_trending_items
 from retrieval.domain.errors import UnimplementedError
 from retrieval.domain.search import View
 from retrieval.transport.caller import Caller
@@ -18,9 +19,11 @@ from retrieval.transport.read_search import (
     read_similar_items,
     read_user_candidates,
 )
+from retrieval.transport.read_trending import read_trending, write_place
 from retrieval.transport.status import search_error
 from retrieval.transport.validate import count, require
-from retrieval.transport.write_hits import write_result, write_stages
+from retrieval.transport.write_hits import write_hits, write_result, write_stages
+from retrieval.transport.write_items import write_time
 from retrieval.v1 import retrieval_service_pb2 as pb
 from retrieval.v1 import retrieval_service_pb2_grpc as pb_grpc
 
@@ -100,9 +103,20 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         """Not implemented yet."""
         raise UnimplementedError("ListRelatedItems is not implemented yet; SearchSimilarItems finds near items")
 
-    async def ListTrendingItems(self, _request: pb.ListTrendingItemsRequest, _context: Context) -> NoReturn:
-        """Not implemented yet."""
-        raise UnimplementedError("ListTrendingItems is not implemented yet")
+    async def ListTrendingItems(
+        self, request: pb.ListTrendingItemsRequest, context: Context
+    ) -> pb.ListTrendingItemsResponse:
+        """A page of what trends."""
+        query = read_trending(request, self._caller(context))
+        page = await list_trending_items(self._service.stores, query)
+        reply = pb.ListTrendingItemsResponse(next_page_token=write_place(request, page.next_after))
+        types: Mapping[str, AttributeType] = {}
+        if query.view is not View.ID_SCORE:
+            types = (await self._service.stores.collections.get(query.collection)).attributes
+        write_hits(page.hits, types, reply.hits)
+        if page.refreshed_at is not None:
+            reply.refreshed_at.CopyFrom(write_time(page.refreshed_at))
+        return reply
 
     def _caller(self, context: Context) -> Caller:
         return Caller(context.invocation_metadata, self._admin_token)

@@ -11,6 +11,7 @@ from retrieval.domain.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
 MAX_ID_BYTES = 256
@@ -100,3 +101,10 @@ def micros(value: Timestamp, field: str) -> int:
     valid = _FIRST_SECOND <= value.seconds <= _LAST_SECOND and 0 <= value.nanos <= 999_999_999
     require(valid, field, "is not a time between the years 1 and 9999")
     return value.seconds * 1_000_000 + value.nanos // 1000
+
+
+def seconds(value: Duration, field: str) -> float:
+    """A span of time that is not negative."""
+    valid = 0 <= value.seconds <= _LAST_SECOND and 0 <= value.nanos <= 999_999_999
+    require(valid, field, "must be a duration that is not negative")
+    return value.seconds + value.nanos / 1e9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from retrieval.transport import enums
@@ -30,6 +31,10 @@ def write_collection(collection: Collection) -> pb.Collection:
         active_embedding_version=collection.active.version,
         embedding_versions=[write_version(version) for version in collection.versions],
         created_at=write_time(collection.created_at),
+        event_types=[
+            pb.EventTypeSetting(type=name, weight=kind.weight, half_life=timedelta(days=kind.half_life_days))
+            for name, kind in sorted(collection.event_types.items())
+        ],
     )
 
 

@@ -8,12 +8,12 @@ from retrieval.transport import enums
 from retrieval.transport.write_items import write_item
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
     from retrieval.domain.model import AttributeType
-    from retrieval.domain.search import SearchReport, SearchResult, Stage
+    from retrieval.domain.search import Hit, SearchReport, SearchResult, Stage
     from retrieval.v1 import common_pb2 as common_pb
 
     class SearchReply(Protocol):
@@ -32,14 +32,20 @@ if TYPE_CHECKING:
 
 def write_result(result: SearchResult, types: Mapping[str, AttributeType], token: str, into: SearchReply) -> None:
     """Fill a reply. `types`: attributes of the collection; `token`: the one the request came with."""
-    hits = into.hits
-    for hit in result.hits:
-        message = hits.add(item_id=hit.item_id, score=hit.score, distance=hit.distance, chunk_index=hit.chunk_index)
+    write_hits(result.hits, types, into.hits)
+    _write_report(result.report, len(result.hits), token, into.info)
+
+
+def write_hits(
+    hits: Iterable[Hit], types: Mapping[str, AttributeType], into: RepeatedCompositeFieldContainer[common_pb.Hit]
+) -> None:
+    """The hits, in order. `types`: attributes of the collection."""
+    for hit in hits:
+        message = into.add(item_id=hit.item_id, score=hit.score, distance=hit.distance, chunk_index=hit.chunk_index)
         for part in hit.contributions:
             message.contributions.add(source=part.source, rank=part.rank, score=part.score)
         if hit.item is not None:
             write_item(hit.item, types, message.item)
-    _write_report(result.report, len(result.hits), token, into.info)
 
 
 def write_stages(stages: tuple[Stage, ...], into: RepeatedCompositeFieldContainer[common_pb.Stage]) -> None:

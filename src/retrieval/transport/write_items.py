@@ -40,6 +40,8 @@ def write_item(item: Item, types: Mapping[str, AttributeType], into: common_pb.I
     if item.rating_value is not None:
         into.rating_value = item.rating_value
     into.rating_count = item.rating_count
+    into.view_count = item.view_count
+    into.repost_count = item.repost_count
     into.tags.extend(item.tags)
     into.text = item.text
     write_attributes(item.attributes, types, into.attributes)

@@ -89,8 +89,8 @@ class FeedbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOwnerEdges(self, request, context):
-        """Makes and removes a user's edges to owners, all or none: for follows, blocks and mutes that come without an event, and
-        for their end. (Events of the types follow_author, block_author and mute_author make edges by themselves.)
+        """Makes and removes a user's edges to owners, all or none: for follows, blocks and mutes that come without an event,
+        and for their end. (Events of the types follow_author, block_author and mute_author make edges by themselves.)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
