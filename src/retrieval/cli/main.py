@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, health."""
+"""The command `retrieval`: serve, migrate, load, build-segment, generate-pairs, export-pairs, health."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from retrieval.cli.loading import load_catalogue
 from retrieval.cli.segments import run_build_segment
 from retrieval.cli.serving import serve
 from retrieval.cli.terminal import configure_logging
+from retrieval.cli.training import add_export_arguments, add_generate_arguments, run_export, run_generate
 from retrieval.client.probe import is_serving
 from retrieval.config import Settings, SettingsError, load_settings
 from retrieval.domain.errors import RetrievalError
@@ -67,13 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("collection")
     segment.add_argument("--version", type=int, default=0, help="embedding version; 0, the default, is the active one")
     segment.add_argument("--attached", action="store_true", help=argparse.SUPPRESS)  # what a server starts
+    generate = commands.add_parser("generate-pairs", help="make training pairs from the events of a window")
+    add_generate_arguments(generate)
+    _add_target(generate)
+    export = commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was")
+    add_export_arguments(export)
+    _add_target(export)
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", default="127.0.0.1:50051", help="host:port of the service")
+    parser.add_argument("--target", "--server", default="127.0.0.1:50051", help="host:port of the service")
     parser.add_argument("--ca", type=Path, metavar="FILE", help="by TLS, trusting the certificates in this PEM file")
 
 
@@ -106,6 +113,8 @@ _COMMANDS = {
     "migrate": _migrate,
     "load": _load,
     "build-segment": run_build_segment,
+    "generate-pairs": run_generate,
+    "export-pairs": run_export,
     "health": _health,
 }
 
