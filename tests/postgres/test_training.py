@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -152,3 +153,19 @@ async def test_nothing_of_a_deleted_collection_stays(
     assert await left() == [1, 1, 1]
     await postgres.collections.delete(name)
     assert await left() == [0, 0, 0]
+
+
+async def test_an_erasure_waits_for_pairs_that_are_being_stored(
+    postgres: Stores, connection: asyncpg.Connection, name: str
+) -> None:
+    films = await shelf(postgres, name, [item("i0")])
+    await postgres.events.record(films, [event("ann", "i0", "like", 1)])
+    await generate(postgres, films)
+    async with connection.transaction():
+        await connection.execute(queries("pairs")["hold_users"], films.collection_id, ["ann"])
+        erasing = asyncio.create_task(postgres.pairs.erase_user(films, "ann"))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+        while not await connection.fetchval(waits):
+            await asyncio.sleep(0.01)
+        assert not erasing.done()
+    assert await erasing == 1
