@@ -165,7 +165,8 @@ async def test_an_erasure_waits_for_pairs_that_are_being_stored(
         await connection.execute(queries("pairs")["hold_users"], films.collection_id, ["ann"])
         erasing = asyncio.create_task(postgres.pairs.erase_user(films, "ann"))
         waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
-        while not await connection.fetchval(waits):
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while not await connection.fetchval(waits):
+                await asyncio.sleep(0.01)
         assert not erasing.done()
     assert await erasing == 1
