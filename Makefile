@@ -28,7 +28,7 @@ $(VENV)/.dev: pyproject.toml
 		exit 1; }
 	@echo "Installing into $(VENV): once, a minute or more while packages download ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,text,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,text,train,dev]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

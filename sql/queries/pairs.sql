@@ -7,12 +7,19 @@ ON CONFLICT DO NOTHING
 -- Expects the primary key.
 SELECT * FROM retrieval.training_runs WHERE collection_id = $1 AND run_id = $2
 
--- name: hold_collection
--- Keeps the collection from being deleted while pairs are stored, which would stay behind.
-SELECT FROM retrieval.collections WHERE collection_id = $1 FOR KEY SHARE
+-- name: hold_users
+-- Keeps the collection from being deleted, and the users from being erased, while their pairs are stored, which would
+-- stay behind. The two-key form is a space of its own, beside that of writers of items.
+SELECT pg_advisory_xact_lock_shared(2, hashtext(u.user_id))
+FROM (SELECT FROM retrieval.collections WHERE collection_id = $1 FOR KEY SHARE) AS c, unnest($2::text[]) AS u (user_id)
+
+-- name: hold_erased
+-- Waits until nobody stores pairs of the user.
+SELECT pg_advisory_xact_lock(2, hashtext($1))
 
 -- name: insert_pairs
--- In the order of the key, so that runs that make the same pairs do not deadlock.
+-- In the order of the key, so that runs that make the same pairs do not deadlock. A user without events was erased after
+-- these had been read.
 WITH stored AS (
     INSERT INTO retrieval.training_pairs (
         collection_id, model_version, run_id, user_id, item_id, interaction_at, label, event_type, value, dwell_ms,
@@ -28,6 +35,7 @@ WITH stored AS (
         user_id, item_id, interaction_at, label, event_type, value, dwell_ms, user_snapshot, item_snapshot,
         embedding_version, embedding
     )
+    WHERE EXISTS (SELECT FROM retrieval.events AS e WHERE e.collection_id = $1 AND e.user_id = p.user_id)
     ON CONFLICT DO NOTHING
     RETURNING label
 )

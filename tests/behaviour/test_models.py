@@ -97,6 +97,17 @@ async def test_rollback_goes_back_step_by_step(stores: Stores, films: Collection
     assert await active(stores, films) == "a"
 
 
+async def test_a_new_branch_forgets_the_old_one(stores: Stores, films: Collection) -> None:
+    await register(stores, films, *"abcdef")
+    for version in "abcd":
+        await stores.models.activate(films, "ranker", version)
+    for _ in range(2):
+        await stores.models.rollback(films, "ranker")
+    for version in "ef":
+        await stores.models.activate(films, "ranker", version)
+    assert [(await stores.models.rollback(films, "ranker")).version for _ in range(3)] == ["e", "b", "a"]
+
+
 async def test_a_version_activated_again_leaves_its_old_place(stores: Stores, films: Collection) -> None:
     await register(stores, films, "a", "b", "c")
     for version in "abca":

@@ -366,6 +366,16 @@ async def test_a_user_is_erased(stores: Stores, films: Collection) -> None:
         assert {p.user_id for p in await pairs_of(stores, films, label)} == {users[0], users[2]}
 
 
+async def test_a_user_who_was_erased_meanwhile_gets_no_pairs(stores: Stores, films: Collection) -> None:
+    await busy(stores, films, 1)
+    await generate(stores, films, run_of("whole", "whole"))
+    made = await pairs_of(stores, films, "whole")
+    await stores.pairs.begin(films, run_of())
+    late = [*made, *(replace(pair, user_id="erased") for pair in made)]
+    assert (await stores.pairs.add(films, run_of(), late)).negatives == 8
+    assert {p.user_id for p in await pairs_of(stores, films)} == {"user-00"}
+
+
 async def test_pairs_that_a_model_has_used_are_pruned(stores: Stores, films: Collection) -> None:
     await busy(stores, films, 2)
     for run in ("used", "unused"):

@@ -97,7 +97,8 @@ class PairStore(InteractionLog, Protocol):
     ) -> RunProgress:
         """Store those pairs whose key the model version does not have, and note what the run did, at once.
 
-        `done`: these were the last pairs of a user. That a user is done is noted once.
+        Pairs of a user who has no event any more are left out: such a user was erased meanwhile. `done`: these were the
+        last pairs of a user, which is noted once.
         """
         ...
 
@@ -112,7 +113,7 @@ class PairStore(InteractionLog, Protocol):
         ...
 
     async def erase_user(self, collection: Collection, user_id: str) -> int:
-        """Delete the user's pairs; returns how many."""
+        """Delete the user's pairs; returns how many. Once the user's events are gone, no run makes them anew."""
         ...
 
     async def prune(self, before: int) -> int:

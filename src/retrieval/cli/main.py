@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, train, health."""
+"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, health."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uvloop
 
 from retrieval.bootstrap import migrating
 from retrieval.cli.loading import load_catalogue
+from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
 from retrieval.cli.segments import run_build_segment
 from retrieval.cli.serving import serve
 from retrieval.cli.terminal import configure_logging
@@ -72,13 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("collection")
     train.add_argument("--fresh", action="store_true", help="begin anew where an earlier run was interrupted")
     train.add_argument("--no-activate", action="store_true", help="register the model only")
+    generate = commands.add_parser("generate-pairs", help="make training pairs from the events of a window")
+    add_generate_arguments(generate)
+    _add_target(generate)
+    export = commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was")
+    add_export_arguments(export)
+    _add_target(export)
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", default="127.0.0.1:50051", help="host:port of the service")
+    parser.add_argument("--target", "--server", default="127.0.0.1:50051", help="host:port of the service")
     parser.add_argument("--ca", type=Path, metavar="FILE", help="by TLS, trusting the certificates in this PEM file")
 
 
@@ -112,6 +119,8 @@ _COMMANDS = {
     "load": _load,
     "build-segment": run_build_segment,
     "train": run_train,
+    "generate-pairs": run_generate,
+    "export-pairs": run_export,
     "health": _health,
 }
 

@@ -47,9 +47,9 @@ class PostgresPairs(PostgresInteractions):
         """See `PairStore`."""
         sql, collection_id = queries("pairs"), collection.collection_id
         async with self._database.transaction() as connection:
-            await connection.execute(sql["hold_collection"], collection_id)
             stored = (0, 0)
             if pairs:
+                await connection.execute(sql["hold_users"], collection_id, sorted({p.user_id for p in pairs}))
                 stored = await connection.fetchrow(
                     sql["insert_pairs"], collection_id, run.model_version, run.run_id, *pair_columns(pairs)
                 )
@@ -87,10 +87,10 @@ class PostgresPairs(PostgresInteractions):
 
     async def erase_user(self, collection: Collection, user_id: str) -> int:
         """See `PairStore`."""
-        async with self._database.connection() as connection:
-            return _affected(
-                await connection.execute(queries("pairs")["erase_user"], collection.collection_id, user_id)
-            )
+        sql = queries("pairs")
+        async with self._database.transaction() as connection:
+            await connection.execute(sql["hold_erased"], user_id)
+            return _affected(await connection.execute(sql["erase_user"], collection.collection_id, user_id))
 
     async def prune(self, before: int) -> int:
         """See `PairStore`."""

@@ -77,7 +77,9 @@ class ReferencePairs:
         _, progress = held.runs[run.run_id]
         stored = held.pairs.setdefault(run.model_version, {})
         now_us = self._memory.now_us()
-        fresh = [pair for pair in pairs if pair.key not in stored]
+        # A user without events was erased after these had been read.
+        users = {user_id for user_id, *_ in held.events}
+        fresh = [pair for pair in pairs if pair.key not in stored and pair.user_id in users]
         stored.update({pair.key: (now_us, pair) for pair in fresh})
         positives = sum(pair.label for pair in fresh)
         progress = replace(
