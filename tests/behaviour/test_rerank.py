@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from retrieval.application import search
+from retrieval.application.candidates.engine import UserCandidates
 from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
 from retrieval.application.search import POOL_PER_HIT
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
-from retrieval.application.user_candidates import UserCandidates
 from retrieval.domain.boosts import Boosts, FreshnessBoost, PopularityBoost
 from retrieval.domain.model import Event, Viewer
 from retrieval.domain.rerank import RerankPool, rerank

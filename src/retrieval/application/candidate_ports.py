@@ -35,7 +35,7 @@ class EventArchive(Protocol):
     """All events of a collection, for training."""
 
     def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
-        """Every event as of one moment, by user, then time, in batches: user, item, type, time, value and dwell alone."""
+        """Every event as of one moment, by user, then time, in batches: user, item, type, time, value, dwell."""
         ...
 
 

@@ -1,7 +1,7 @@
 """A user's interests: engaged items grouped by their vectors, each group with its medoid.
 
-One mean vector points between tastes, at nothing the user likes; several do not (Pal et al., "PinnerSage", KDD 2020, whose
-medoids and decayed weights these are).
+One mean vector points between tastes, at nothing the user likes; several do not (Pal et al., "PinnerSage", KDD 2020,
+whose medoids and decayed weights these are).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAME_INTEREST = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """A group of engaged items. `vector`: (dim,) float32, their weighted mean direction; `weight`: share of all, in (0, 1].
+    """A group of engaged items. `vector`: (dim,) float32, their weighted mean direction; `weight`: share, in (0, 1].
 
     `medoid`: the item nearest to the vector; `item_ids`: all of them, the strongest first.
     """
@@ -97,7 +97,7 @@ def _merged(centres: NDArray[np.float32]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """How often a value of an attribute occurs among what the user engaged with, and in the catalogue; both in [0, 1]."""
+    """How often a value of an attribute occurs in what the user engaged with, and in the catalogue; both in [0, 1]."""
 
     attribute: str
     value: str

@@ -1,4 +1,4 @@
-"""Models as bytes, the log as a whole, and what is kept of users: implements `EventArchive`, `ArtifactStore`, `ProfileStore`."""
+"""Models as bytes, the whole log, what is kept of users: implements `EventArchive`, `ArtifactStore`, `ProfileStore`."""
 
 from __future__ import annotations
 

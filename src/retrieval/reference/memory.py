@@ -69,10 +69,10 @@ class Embeddings:
 class Held:
     """A collection with everything in it.
 
-    `embeddings` by version id, `requests` by request id; `engagement` by item and hour, `counts` by item; `edges`: since
-    when, by user and edge. `models` by type and version, `activations`: versions in the order in which they became
-    active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context and
-    strategy, `decisions` by id, of which those in `rewarded` had their reward.
+    `embeddings` by version id, `requests` by request id; `engagement` by item and hour, `counts` by item; `edges`:
+    since when, by user and edge. `models` by type and version, `activations`: versions in the order in which they
+    became active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context
+    and strategy, `decisions` by id, of which those in `rewarded` had their reward.
     """
 
     collection: Collection

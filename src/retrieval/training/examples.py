@@ -1,9 +1,9 @@
 """Examples for the blend: what users chose next, beside what they could have been shown.
 
-Two kinds. *As of a cut*: the model sees only engagements before the cut, and the label is the first that a user chose after
-it: what a service is asked in its daily life. *Left out*: the model sees everything but each user's last choice, which is
-the label, and now is the end of the log: users as they come back after an absence. The blend sees the absence, so that
-one set of weights serves both.
+Two kinds. *As of a cut*: the model sees only engagements before the cut, and the label is the first that a user chose
+after it: what a service is asked in its daily life. *Left out*: the model sees everything but each user's last choice,
+which is the label, and now is the end of the log: users as they come back after an absence. The blend sees the absence,
+so that one set of weights serves both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What candidates need to know of a collection, whoever asks: its trained model, what trends, what is popular and new."""
+"""What candidates need to know of a collection, whoever asks: its model, what trends, what is popular and new."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LITTLE_EXPOSURE = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
-    """Facts as of `read_at_s`. Lists are best first, without regard to who asks. `newest_event_at`: microseconds, or None.
+    """Facts as of `read_at_s`. Lists are best first, without regard to who asks.
 
-    `everybody` and `model` go together.
+    `newest_event_at`: microseconds, or None. `everybody` and `model` go together.
     """
 
     read_at_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,13 @@ from retrieval.application.bandit import choose_strategy
 from retrieval.application.candidates.catalogue import Catalogues
 from retrieval.application.candidates.sources import Sources
 from retrieval.application.candidates.strategies import (
+    CO_ENGAGEMENT,
     DEFAULT_STRATEGY,
+    IN_NETWORK,
+    INTERESTS,
     QUOTAS,
+    SIMILAR,
+    USER_VECTOR,
     SourceSetting,
     Strategy,
     weights_of,
@@ -79,6 +84,30 @@ class UserCandidates:
     no_cache: bool = False
 
 
+class _Kept(NamedTuple):
+    """A result, until when it serves (monotonic seconds), and what must not have changed meanwhile."""
+
+    until_s: float
+    generation: int
+    model_version: str
+    hits: list[Hit]
+    report: SearchReport
+    predicate: Predicate
+
+
+@dataclass(slots=True)
+class _Question:
+    """One search under way. `banned`: ids that must not be proposed; `key`: see `_key`."""
+
+    scope: Scope
+    state: UserState
+    weights: Mapping[str, float]
+    predicate: Predicate
+    banned: set[str]
+    key: Any
+    report: SearchReport
+
+
 class CandidateEngine:
     """Searches user candidates, and keeps what it learned of users and collections while it is open."""
 
@@ -139,7 +168,8 @@ class CandidateEngine:
         )
         proposals = await sources.propose({name: quota for name, quota in quotas.items() if weights.get(name, 0) > 0})
         scope.watch.lap("sources")
-        return await self._finish(scope, state, proposals, weights, predicate, banned, report, key, catalogue)
+        question = _Question(scope, state, weights, predicate, banned, key, report)
+        return await self._answer(question, proposals)
 
     async def _state(self, scope: Scope, request: UserCandidates) -> UserState:
         if request.history is not None:
@@ -170,15 +200,13 @@ class CandidateEngine:
         kept = state.results.get(key)
         if kept is None:
             return None
-        until_s, generation, model_version, hits, report, predicate = kept
-        current = time.monotonic() < until_s and generation == self._generation(scope)
-        if current and model_version == (catalogue.model.version if catalogue.model is not None else ""):
-            admitted = await self._stores.index.admitted(
-                scope.collection, scope.version, [hit.item_id for hit in hits], predicate
-            )
-            if len(admitted) == len(hits):
-                return hits, report
-        del state.results[key]
+        current = time.monotonic() < kept.until_s and kept.generation == self._generation(scope)
+        if current and kept.model_version == (catalogue.model.version if catalogue.model is not None else ""):
+            item_ids = [hit.item_id for hit in kept.hits]
+            admitted = await self._stores.index.admitted(scope.collection, scope.version, item_ids, kept.predicate)
+            if len(admitted) == len(item_ids):
+                return kept.hits, kept.report
+        state.results.pop(key, None)
         return None
 
     def _generation(self, scope: Scope) -> int:
@@ -198,30 +226,20 @@ class CandidateEngine:
             ),
         )
 
-    async def _finish(
-        self,
-        scope: Scope,
-        state: UserState,
-        proposals: Proposals,
-        weights: Mapping[str, float],
-        predicate: Predicate,
-        banned: set[str],
-        report: SearchReport,
-        key: Any,
-        catalogue: Catalogue,
-    ) -> SearchResult:
+    async def _answer(self, question: _Question, proposals: Proposals) -> SearchResult:
         """From proposals to hits: fuse, admit, rerank, hydrate."""
+        scope, report = question.scope, question.report
         options = scope.options
-        scores, parts = fused(proposals.lists, weights)
+        scores, parts = fused(proposals.lists, question.weights)
         ordered = sorted(scores, key=lambda item_id: (-scores[item_id], item_id))
         if options.score_threshold is not None:
             ordered = [item_id for item_id in ordered if scores[item_id] >= options.score_threshold]
         scope.watch.lap("blend")
         reorders = not options.boosts.empty or options.diversity.by_vector or options.diversity.by_owner
         wanted = options.limit * (POOL_PER_HIT if reorders else 1)
-        pool = await self._admitted(scope, ordered, predicate, wanted)
+        pool = await self._admitted(scope, ordered, question.predicate, wanted)
         if len(pool) < options.limit and options.score_threshold is None:
-            await self._fill(scope, pool, predicate, banned, options.limit)
+            await self._fill(question, pool)
         scope.watch.lap("admit")
         item_ids = list(pool)
         if reorders:
@@ -236,7 +254,7 @@ class CandidateEngine:
             report.effort = proposals.answer.effort
             report.degraded_reason = proposals.answer.degraded_reason
         report.sources = proposals.reports
-        report.degraded_reason = report.degraded_reason or self._missing(state, proposals)
+        report.degraded_reason = report.degraded_reason or _missing(question.state, proposals)
         if len(hits) < options.limit:
             report.shortfall = (
                 Shortfall.THRESHOLD
@@ -247,12 +265,17 @@ class CandidateEngine:
             )
         await self._pipeline.hydrate(scope, hits)
         report.timings_s = scope.watch.laps()
-        if key is not None:
-            while len(state.results) >= KEPT_RESULTS:
-                state.results.pop(next(iter(state.results)))
-            until_s = time.monotonic() + RESULT_TTL_S
-            state.results[key] = (until_s, self._generation(scope), report.model_version, hits, report, predicate)
+        if question.key is not None:
+            self._keep(question, hits)
         return SearchResult(hits, report)
+
+    def _keep(self, question: _Question, hits: list[Hit]) -> None:
+        results, report = question.state.results, question.report
+        while len(results) >= KEPT_RESULTS:
+            results.pop(next(iter(results)))
+        until_s = time.monotonic() + RESULT_TTL_S
+        generation = self._generation(question.scope)
+        results[question.key] = _Kept(until_s, generation, report.model_version, hits, report, question.predicate)
 
     async def _admitted(
         self, scope: Scope, ordered: list[str], predicate: Predicate, wanted: int
@@ -275,16 +298,15 @@ class CandidateEngine:
                         break
         return pool
 
-    async def _fill(
-        self, scope: Scope, pool: dict[str, ItemFacts], predicate: Predicate, banned: set[str], limit: int
-    ) -> None:
+    async def _fill(self, question: _Question, pool: dict[str, ItemFacts]) -> None:
         """Where filters leave the sources short: the most rated items that satisfy them."""
-        excluded = tuple(banned)[:MAX_EXCLUDED]
-        narrowed = replace(predicate, excluded_item_ids=excluded)
+        limit, banned = question.scope.options.limit, question.banned
+        narrowed = replace(question.predicate, excluded_item_ids=tuple(banned)[:MAX_EXCLUDED])
         count = limit + len(pool) + max(0, len(banned) - MAX_EXCLUDED)
-        rows = await self._stores.items.popular(scope.collection, narrowed, min(count, 10 * MAX_EXCLUDED))
+        collection = question.scope.collection
+        rows = await self._stores.items.popular(collection, narrowed, min(count, 10 * MAX_EXCLUDED))
         more = [item_id for item_id, _ in rows if item_id not in pool and item_id not in banned]
-        pool |= await self._admitted(scope, more, predicate, limit - len(pool))
+        pool |= await self._admitted(question.scope, more, question.predicate, limit - len(pool))
 
     async def _reordered(self, scope: Scope, pool: Mapping[str, ItemFacts], scores: Mapping[str, float]) -> list[str]:
         options = scope.options
@@ -304,14 +326,14 @@ class CandidateEngine:
         order = rerank(rows, options.boosts, options.diversity, time.time_ns() // 1000, options.limit, scope.watch.lap)
         return [item_ids[row] for row in order]
 
-    @staticmethod
-    def _missing(state: UserState, proposals: Proposals) -> str:
-        """Why the answer is nobody's in particular; empty where a source knew the user."""
-        if state.missing:
-            personal = {"user_vector", "in_network"} & proposals.lists.keys()
-            return "" if personal else state.missing
-        known = {"co_engagement", "interests", "similar", "user_vector"} & proposals.lists.keys()
-        return "" if known else "NO_VECTORS"
+
+def _missing(state: UserState, proposals: Proposals) -> str:
+    """Why the answer is nobody's in particular; empty where a source knew the user."""
+    if state.missing:
+        personal = {USER_VECTOR, IN_NETWORK} & proposals.lists.keys()
+        return "" if personal else state.missing
+    known = {CO_ENGAGEMENT, INTERESTS, SIMILAR, USER_VECTOR} & proposals.lists.keys()
+    return "" if known else "NO_VECTORS"
 
 
 def fused(

@@ -1,4 +1,4 @@
-"""The sources of candidates. Each proposes item ids, best first; what may not be shown is taken out later, for all alike."""
+"""The sources of candidates. Each proposes item ids, best first; what may not be shown is taken out later."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Proposals:
 
 @dataclass(slots=True)
 class Sources:
-    """The sources of one request. `banned`: item ids that must not be proposed; `user_vector`: one given for the user."""
+    """The sources of one request. `banned`: ids that must not be proposed; `user_vector`: one that came with it."""
 
     stores: Stores
     states: UserStates

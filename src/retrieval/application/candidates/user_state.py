@@ -40,8 +40,8 @@ _EVERYTHING = Viewer(unrestricted=True)
 class UserState:
     """A user at a moment. `positives`: (item, first time, strongest weight), oldest first; `event_count`: those read.
 
-    `interests` and `vector` by embedding version id; `vector` is the one that was set for the user. `drawn` and `results`
-    keep what was worked out for this very state.
+    `interests` and `vectors` by embedding version id; `vectors` are those that were set for the user. `drawn` and
+    `results` keep what was worked out for this very state.
     """
 
     user_id: str
