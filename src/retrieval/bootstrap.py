@@ -137,7 +137,7 @@ async def train_model(
         ) from error
     adapter = PostgresAdapter(settings)
     try:
-        stores = await adapter.open(migrate=False)
+        stores = await adapter.open(migrate=False, chores=False)
         return await train_and_register(stores, collection, settings.data_dir, report, activate=activate, fresh=fresh)
     except NotEnoughError as error:
         raise FailedPreconditionError(str(error), reason="TOO_FEW_EVENTS") from error

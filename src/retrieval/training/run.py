@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from retrieval.domain.engagement import event_types_of, fresh_weight
 from retrieval.domain.model_bytes import from_bytes, to_bytes
@@ -131,6 +132,12 @@ def train(log: EngagementLog, kept: Checkpoints, report: Callable[[Progress], No
 
     Raises: NotEnoughError where no user engaged with two items.
     """
+    # Many small products: threads of BLAS would wait for each other longer than they work.
+    with threadpool_limits(1, "blas"):
+        return _train(log, kept, report, threads)
+
+
+def _train(log: EngagementLog, kept: Checkpoints, report: Callable[[Progress], None], threads: int) -> Trained:
     kinds = kinds_of(log)
     steps = len(kinds) + 3
     if not any(kind.labels for kind in kinds):
