@@ -20,8 +20,6 @@ MAX_ALGORITHM_BYTES = 256
 MAX_DEVICE_BYTES = 64
 MAX_CONTEXT_BYTES = 16_384
 
-_YEAR_2000_US = 946_684_800_000_000
-
 
 def read_event(message: feedback_pb.Event, field: str, now_us: int, rating_scale_max: float) -> Event:
     """An event of a collection whose ratings go from 0 to `rating_scale_max`."""
@@ -37,8 +35,8 @@ def _read_event(message: feedback_pb.Event, now_us: int, rating_scale_max: float
     item_id = identifier(message.item_id, "item_id")
     require(message.HasField("occurred_at"), "occurred_at", "is required")
     occurred_at = micros(message.occurred_at, "occurred_at")
-    if not _YEAR_2000_US <= occurred_at <= now_us + DAY_US:
-        raise InvalidArgumentError.of("occurred_at", "must not be before 2000 nor more than a day ahead")
+    if not 0 <= occurred_at <= now_us + DAY_US:
+        raise InvalidArgumentError.of("occurred_at", "must not be before 1970 nor more than a day ahead")
     value = finite(message.value, "value") if message.HasField("value") else None
     if kind == "rating":
         fits = value is not None and 0.0 <= value <= rating_scale_max

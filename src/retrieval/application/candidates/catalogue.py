@@ -15,6 +15,8 @@ from retrieval.domain.ranker import TREND_WINDOWS_S, crowd
 from retrieval.domain.search import Predicate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from retrieval.application.ports import Stores
     from retrieval.domain.co_engagement import CoEngagement
     from retrieval.domain.model import Collection
@@ -95,7 +97,7 @@ class Catalogues:
         engagement = self._stores.engagement
         model = await self._model(collection, known)
         trends = {window: await engagement.trending(collection, window, LISTED) for window in TREND_WINDOWS_S}
-        popular = await self._popular(collection, model)
+        popular = await self._popular(collection, model, trends)
         newest = await engagement.newest(collection, None, FRESH_ITEMS)
         counts = await engagement.counts(collection, [item.item_id for item in newest])
         fresh = [
@@ -135,11 +137,15 @@ class Catalogues:
             log.warning("model %s of collection %s cannot be read", active.version, collection.name, exc_info=True)
             return None
 
-    async def _popular(self, collection: Collection, model: CoEngagement | None) -> list[str]:
+    async def _popular(
+        self, collection: Collection, model: CoEngagement | None, trends: Mapping[int, list[tuple[str, float]]]
+    ) -> list[str]:
         rated = await self._stores.items.popular(collection, Predicate(), LISTED)
-        if model is None or any(count for _, count in rated):
+        if any(count for _, count in rated):
             return [item_id for item_id, _ in rated]
-        # The application rates nothing: what was engaged with most stands in.
+        # The application counts no ratings: what was engaged with most stands in.
+        if model is None:
+            return [item_id for item_id, _ in trends[max(trends)]] or [item_id for item_id, _ in rated]
         order = np.argsort(-model.popularity, kind="stable")[:LISTED]
         return [model.item_ids[number] for number in order.tolist()]
 

@@ -53,13 +53,13 @@ STRATEGIES: Mapping[str, Mapping[str, float]] = {
 }
 """Weights of sources in reciprocal rank fusion, measured by `benchmarks/candidates.py` where a model is trained."""
 UNTRAINED: Mapping[str, float] = {
-    INTERESTS: 0.3,
-    SIMILAR: 0.3,
+    INTERESTS: 0.1,
+    SIMILAR: 0.1,
     USER_VECTOR: 1.0,
     IN_NETWORK: 1.0,
     RELATED: 0.3,
-    TRENDING: 1.0,
-    POPULAR: 0.5,
+    TRENDING: 0.5,
+    POPULAR: 1.0,
     FRESH: 0.05,
 }
 """The default strategy without a trained model: what everybody likes says more than texts that look alike."""
