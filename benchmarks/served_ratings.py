@@ -107,9 +107,10 @@ class Served:
         return took_s
 
 
-def run_command(folder: Path, *arguments: str) -> str:
-    """What a command of the service prints, over the database in `folder`."""
-    environment = {**os.environ, "RETRIEVAL_DATA_DIR": str(folder)}
+def run_command(folder: Path, *arguments: str, **settings: str) -> str:
+    """What a command of the service prints; `settings` as in `servers.service`, the embedded database in `folder`."""
+    given = {f"RETRIEVAL_{name.upper()}": value for name, value in settings.items()}
+    environment = {**os.environ, "RETRIEVAL_DATA_DIR": str(folder), **given}
     command = [sys.executable, "-m", "retrieval.cli.main", *arguments]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

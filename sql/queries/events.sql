@@ -83,8 +83,14 @@ ORDER BY occurred_at DESC, item_id DESC, event_id DESC
 LIMIT $3
 
 -- name: seen
--- Expects the primary key.
-SELECT item_id
+-- Expects the primary key. Repelled: a type in $4, all of negative weight, or a rating on the wrong side of the middle;
+-- $5: top of the rating scale, $6: weight of ratings.
+SELECT
+    item_id,
+    bool_or(
+        event_type = ANY($4::text[])
+        OR (event_type = 'rating' AND (2 * value / $5::double precision - 1) * $6::double precision < 0)
+    ) AS repelled
 FROM retrieval.events
 WHERE collection_id = $1 AND user_id = $2
 GROUP BY item_id

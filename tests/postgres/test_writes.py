@@ -220,8 +220,8 @@ async def test_events_are_recorded_once(stores: Stores, collection: Collection) 
     ]
     assert (history[0].value, history[0].dwell_ms) == (3.5, 20)
     assert [e.item_id for e in await stores.events.history(collection, user, 2)] == ["b", "c"]
-    assert await stores.events.seen(collection, user, 10) == ["b", "c", "a"]
-    assert await stores.events.seen(collection, user, 2) == ["b", "c"]
+    assert await stores.events.seen(collection, user, 10) == [("b", False), ("c", False), ("a", False)]
+    assert await stores.events.seen(collection, user, 2) == [("b", False), ("c", False)]
     assert await stores.events.history(collection, "nobody", 10) == []
 
 

@@ -267,8 +267,11 @@ class EventStore(Protocol):
         """The user's latest `count` events, newest first."""
         ...
 
-    async def seen(self, collection: Collection, user_id: str, count: int) -> list[str]:
-        """Ids of the items the user has any event with, latest first, at most `count`."""
+    async def seen(self, collection: Collection, user_id: str, count: int) -> list[tuple[str, bool]]:
+        """(item id, whether any event of it was negative) of what the user has events with, latest first.
+
+        At most `count`. Negative: see `engagement.fresh_weight`.
+        """
         ...
 
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:

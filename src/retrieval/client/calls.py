@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -98,14 +99,25 @@ class RetrievalClient:
     async def _stream(
         self, method: Any, request: Any, batches: AsyncIterable[Any], timeout_s: float | None
     ) -> AsyncGenerator[Any, None]:
+        failures: list[Exception] = []
+
         async def requests() -> AsyncIterator[Any]:
-            async for batch in batches:
-                yield request(batch=batch)
+            try:
+                async for batch in batches:
+                    yield request(batch=batch)
+            except Exception as error:
+                failures.append(error)
+                raise
 
         call = method(requests(), timeout=timeout_s, metadata=self._metadata)
         try:
             async for reply in call:
                 yield reply
+        except asyncio.CancelledError:
+            # What the batches raised reaches gRPC alone, which only cancels the call.
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             call.cancel()
 

@@ -98,11 +98,14 @@ class PostgresEvents:
             for r in rows
         ]
 
-    async def seen(self, collection: Collection, user_id: str, count: int) -> list[str]:
+    async def seen(self, collection: Collection, user_id: str, count: int) -> list[tuple[str, bool]]:
         """See `EventStore`."""
+        types = event_types_of(collection)
+        negative = [name for name, kind in types.items() if kind.weight < 0 and name != "rating"]
+        values = (user_id, count, negative, collection.rating_scale_max, types["rating"].weight)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(queries("events")["seen"], collection.collection_id, user_id, count)
-        return [r[0] for r in rows]
+            rows = await connection.fetch(queries("events")["seen"], collection.collection_id, *values)
+        return [(r[0], bool(r[1])) for r in rows]
 
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """See `EventStore`."""

@@ -47,10 +47,12 @@ class ReferenceEvents:
         found.sort(key=lambda e: (e.occurred_at, e.item_id, e.event_id), reverse=True)
         return found[:count]
 
-    async def seen(self, collection: Collection, user_id: str, count: int) -> list[str]:
+    async def seen(self, collection: Collection, user_id: str, count: int) -> list[tuple[str, bool]]:
         """See `EventStore`."""
         everything = await self.history(collection, user_id, len(self._memory.held(collection).events))
-        return list(dict.fromkeys(e.item_id for e in everything))[:count]
+        types, scale = event_types_of(collection), collection.rating_scale_max
+        repelled = {e.item_id for e in everything if fresh_weight(e, scale, types) < 0}
+        return [(item_id, item_id in repelled) for item_id in dict.fromkeys(e.item_id for e in everything)][:count]
 
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """See `EventStore`."""

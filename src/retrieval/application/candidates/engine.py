@@ -159,7 +159,7 @@ class CandidateEngine:
         for name, setting in request.sources.items():
             weights[name] = setting.weight if setting.weight is not None else weights.get(name, 1.0)
             quotas[name] = setting.quota if setting.quota is not None else quotas.get(name, QUOTAS[name])
-        banned = set(state.engagement.repelling) | set(options.exclude_item_ids)
+        banned = set(state.repelling) | set(options.exclude_item_ids)
         if not request.include_seen:
             banned |= state.seen
         predicate = Predicate(options.filter, scope.viewer, (), tuple(sorted(state.turned_down_owners)))
@@ -174,7 +174,7 @@ class CandidateEngine:
     async def _state(self, scope: Scope, request: UserCandidates) -> UserState:
         if request.history is not None:
             return await self.states.of_history(scope.collection, request.history)
-        fresh = request.no_cache or bool(scope.options.min_consistency_token)
+        fresh = bool(scope.options.min_consistency_token)
         return await self.states.of(scope.collection, request.user_id, fresh=fresh)
 
     async def _strategy(self, scope: Scope, request: UserCandidates, report: SearchReport) -> Strategy:

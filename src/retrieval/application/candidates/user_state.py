@@ -49,6 +49,7 @@ class UserState:
     engagement: Engagement
     positives: list[tuple[str, int, float]]
     seen: frozenset[str]
+    repelling: frozenset[str]
     turned_down_owners: frozenset[str]
     edges: OwnerEdges
     interests: dict[int, tuple[Interest, ...]] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class UserStates:
         types = event_types_of(collection)
         against = sorted({e.item_id for e in events if types[e.event_type].against_owner})
         owners = await self._stores.events.owners_of(collection, against) if against else set()
-        return _state(collection, "", events, None, OwnerEdges(), frozenset(owners - {""}))
+        return _state(collection, "", events, OwnerEdges(), frozenset(owners - {""}))
 
     async def interests(self, state: UserState, version: EmbeddingVersion) -> tuple[Interest, ...]:
         """The user's interests in an embedding version; those of a stored user are stored too, soon.
@@ -159,10 +160,10 @@ class UserStates:
             self._stores.events.history(collection, user_id, MAX_HISTORY),
             self._stores.engagement.edges(collection, user_id),
         )
-        seen = None
+        earlier: list[tuple[str, bool]] = []
         if len(events) == MAX_HISTORY:
-            seen = frozenset(await self._stores.events.seen(collection, user_id, MAX_SEEN))
-        return _state(collection, user_id, events, seen, edges, frozenset())
+            earlier = await self._stores.events.seen(collection, user_id, MAX_SEEN)
+        return _state(collection, user_id, events, edges, frozenset(), earlier)
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writes.discard(task)
@@ -208,10 +209,11 @@ def _state(
     collection: Collection,
     user_id: str,
     events: Sequence[Event],
-    seen: frozenset[str] | None,
     edges: OwnerEdges,
     owners: frozenset[str],
+    earlier: Sequence[tuple[str, bool]] = (),
 ) -> UserState:
+    """From the latest `events`, and what of items with `earlier` ones must be known: see `EventStore.seen`."""
     types = event_types_of(collection)
     scale = collection.rating_scale_max
     engagement = read_history(events, scale, time.time_ns() // 1000, types)
@@ -221,7 +223,8 @@ def _state(
         events,
         engagement,
         first_positives(events, engagement, fresh),
-        engagement.seen if seen is None else seen | engagement.seen,
+        engagement.seen.union(item_id for item_id, _ in earlier),
+        engagement.repelling.union(item_id for item_id, repelled in earlier if repelled),
         edges.blocked | edges.muted | owners,
         edges,
     )
