@@ -13,6 +13,7 @@ from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import feedback_service_pb2_grpc as feedback_grpc
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import item_service_pb2_grpc as items_grpc
+from retrieval.v1 import profile_service_pb2_grpc as profiles_grpc
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 
@@ -42,6 +43,7 @@ class RetrievalClient:
         self.items = items_grpc.ItemServiceStub(self.channel)
         self.feedback = feedback_grpc.FeedbackServiceStub(self.channel)
         self.retrieval = retrieval_grpc.RetrievalServiceStub(self.channel)
+        self.profiles = profiles_grpc.ProfileServiceStub(self.channel)
         self.training = TrainingClient(self.channel, admin_token=admin_token)
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
 
