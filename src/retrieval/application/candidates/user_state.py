@@ -88,6 +88,10 @@ class UserStates:
             self._unsubscribe()
             self._unsubscribe = None
         self._kept.clear()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return when the interests worked out so far are stored."""
         if self._writes:
             await asyncio.wait(self._writes)
 
