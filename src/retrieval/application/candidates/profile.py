@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from retrieval.application.candidates.user_state import PROFILE_ITEMS
 from retrieval.application.projections import settled_vector
 from retrieval.application.search import pick_version
+from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.interests import facets, labels, shares
 from retrieval.domain.model import Viewer
 
@@ -80,8 +81,7 @@ class UserProfiles:
     async def read(self, request: ProfileRequest) -> UserProfile:
         """The user's profile; an empty one where nothing is known."""
         stores = self._stores
-        if request.min_consistency_token:
-            await stores.items.wait_for(request.min_consistency_token)
+        await self._wait_for(request.min_consistency_token)
         collection = await stores.collections.get(request.collection)
         version = pick_version(collection, request.embedding_version)
         state = await self._states.of(collection, request.user_id, fresh=bool(request.min_consistency_token))
@@ -123,6 +123,15 @@ class UserProfiles:
             stored = await settled_vector(self._stores, collection, version, vector, "vector")
         await self._stores.profiles.set_vector(collection, version, user_id, stored)
         return await self._stores.items.token()
+
+    async def _wait_for(self, token: str) -> None:
+        if not token:
+            return
+        try:
+            await self._stores.items.wait_for(token)
+        except InvalidArgumentError as error:
+            what = error.violations[0].description  # stores take it for an option of a search
+            raise InvalidArgumentError.of("min_consistency_token", what, reason=error.reason) from error
 
     async def _shares_of_user(
         self, collection: Collection, version: EmbeddingVersion, state: UserState, group_ids: tuple[str, ...]
