@@ -97,11 +97,8 @@ async def test_a_profile(run: Running) -> None:
 
 
 async def test_a_user_vector_is_set_and_removed_and_erased(run: Running) -> None:
-    async def given(**vector: Any) -> str:
-        request = pb.SetUserVectorRequest(collection="films", user_id="ann", **vector)
-        return (await run.client.profiles.SetUserVector(request)).consistency_token
-
-    token = await given(vector=vector(np.array([0, 3, 0, 0])))
+    up = np.array([0.0, 3.0, 0.0, 0.0])
+    token = (await run.client.set_user_vector("films", "ann", up)).consistency_token
     got = await profile(run, min_consistency_token=token)
     assert got.has_user_vector
     assert got.user_vector_set_at.seconds >= NOW
@@ -109,13 +106,13 @@ async def test_a_user_vector_is_set_and_removed_and_erased(run: Running) -> None
     kept = await run.service.stores.profiles.vector(collection.active, "ann")
     assert kept is not None
     assert kept.tolist() == [0, 1, 0, 0]
-    await given()
-    got = await profile(run)
+    await run.client.set_user_vector("films", "ann", None)
+    got = await run.client.user_profile("films", "ann")
     assert (got.has_user_vector, got.HasField("user_vector_set_at")) == (False, False)
-    await given(vector=vector(np.array([0, 3, 0, 0])), embedding_version=1)
+    await run.client.set_user_vector("films", "ann", up, embedding_version=1)
     request = feedback_pb.DeleteUserDataRequest(collection="films", user_id="ann")
     assert (await run.client.feedback.DeleteUserData(request)).profile_count == 1
-    assert not (await profile(run)).has_user_vector
+    assert not (await run.client.user_profile("films", "ann", embedding_version=1)).has_user_vector
 
 
 @pytest.mark.parametrize(
