@@ -289,3 +289,25 @@ async def test_shares_of_the_catalogue_are_the_same_everywhere(reference: Stores
     assert list(shares[0]) == list(shares[1])
     assert {("tags", "loud"), ("genre", "jazz"), ("labels", "new")} <= shares[0].keys()
     assert all(0 < share <= 1 for share in shares[0].values())
+
+
+async def test_the_catalogue_is_counted_once_a_while(
+    service: Service, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    profiles = service.stores.profiles
+    count = type(profiles).facet_shares
+
+    async def counting(self: object, of: Collection) -> object:
+        counted.append(of.name)
+        return await count(self, of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(profiles), "facet_shares", counting)
+    await profile(service, collection)
+    assert counted == [], "nobody to compare with it"
+    await record(service, collection, event("rock-0"), event("rock-0", user="bob"))
+    await asyncio.gather(*(profile(service, collection, user) for user in ("ann", "bob", "ann")))
+    assert counted == [collection.name]
+    monkeypatch.setattr("retrieval.application.candidates.profile.SHARES_TTL_S", 0.0)
+    await profile(service, collection)
+    assert counted == [collection.name] * 2

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Metric
 
 MAX_INPUT_DIMENSION = 4096
-"""Width of 7-billion-parameter language models, e.g. E5-Mistral (Wang et al., ACL 2024), whose embeddings are the longest in
-common use. Such vectors are never stored, so pgvector's limit of 4,000 indexed dimensions does not bind them."""
+"""Width of 7-billion-parameter language models, whose embeddings are the longest in common use (E5-Mistral, Wang et
+al., ACL 2024). Such vectors are never stored, so pgvector's limit of 4,000 indexed dimensions does not bind them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -146,12 +146,19 @@ class UserProfiles:
         return shares((w, labels(items[i], collection.attributes)) for i, w in strongest if i in items)
 
     async def _shares_of_catalogue(self, collection: Collection) -> Mapping[tuple[str, str], float]:
+        found = self._fresh_shares(collection)
+        if found is not None:
+            return found
         async with self._counting:  # the first of many callers counts for all
-            read_at_s, known = self._shares.get(collection.collection_id, (0.0, None))
-            if known is None or time.monotonic() - read_at_s >= SHARES_TTL_S:
-                known = await self._stores.profiles.facet_shares(collection)
-                self._shares[collection.collection_id] = time.monotonic(), known
+            found = self._fresh_shares(collection)
+            if found is None:
+                found = await self._stores.profiles.facet_shares(collection)
+                self._shares[collection.collection_id] = time.monotonic(), found
                 self._shares.move_to_end(collection.collection_id)
                 if len(self._shares) > KEPT_SHARES:
                     self._shares.popitem(last=False)
-        return known
+        return found
+
+    def _fresh_shares(self, collection: Collection) -> Mapping[tuple[str, str], float] | None:
+        read_at_s, found = self._shares.get(collection.collection_id, (0.0, None))
+        return found if time.monotonic() - read_at_s < SHARES_TTL_S else None
