@@ -263,6 +263,15 @@ CREATE TABLE retrieval.owner_edges (
     CONSTRAINT owner_edges_kind_check CHECK ((kind = ANY (ARRAY['follow'::text, 'block'::text, 'mute'::text])))
 );
 
+CREATE TABLE retrieval.projections (
+    version_id bigint NOT NULL,
+    input_dimension integer NOT NULL,
+    weights bytea NOT NULL,
+    bias bytea,
+    CONSTRAINT projections_input_dimension_check CHECK (((input_dimension >= 1) AND (input_dimension <= 4096)))
+);
+ALTER TABLE ONLY retrieval.projections ALTER COLUMN weights SET STORAGE EXTERNAL;
+
 CREATE TABLE retrieval.relationships (
     collection_id bigint NOT NULL,
     item_id text NOT NULL COLLATE pg_catalog."C",
@@ -411,6 +420,9 @@ ALTER TABLE ONLY retrieval.model_versions
 ALTER TABLE ONLY retrieval.owner_edges
     ADD CONSTRAINT owner_edges_pkey PRIMARY KEY (collection_id, user_id, kind, owner_id);
 
+ALTER TABLE ONLY retrieval.projections
+    ADD CONSTRAINT projections_pkey PRIMARY KEY (version_id);
+
 ALTER TABLE ONLY retrieval.relationships
     ADD CONSTRAINT relationships_pkey PRIMARY KEY (collection_id, item_id, kind, related_item_id);
 
@@ -479,6 +491,9 @@ ALTER TABLE ONLY retrieval.model_artifacts
 
 ALTER TABLE ONLY retrieval.model_versions
     ADD CONSTRAINT model_versions_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.projections
+    ADD CONSTRAINT projections_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.training_runs
     ADD CONSTRAINT training_runs_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;

@@ -16,6 +16,13 @@ SELECT
 FROM retrieval.embedding_versions WHERE collection_id = $1
 RETURNING version_id, version
 
+-- name: insert_projection
+INSERT INTO retrieval.projections (version_id, input_dimension, weights, bias) VALUES ($1, $2, $3, $4)
+
+-- name: projection
+-- Expects the primary key.
+SELECT input_dimension, weights, bias FROM retrieval.projections WHERE version_id = $1
+
 -- name: create_partition
 -- Rows stay in one piece up to a page: a vector moved out of line costs five times as much to compare.
 CREATE TABLE retrieval.{partition} PARTITION OF retrieval.embeddings (
@@ -33,7 +40,7 @@ DROP TABLE IF EXISTS retrieval.{partition}
 SELECT collection_id FROM retrieval.collections WHERE name = $1 FOR UPDATE
 
 -- name: get_collections
--- Expects the unique index on name.
+-- Expects the unique index on name, and the primary key of projections; the arrays there are not read.
 SELECT
     c.collection_id, c.name, c.metric, c.attributes, c.visibility_mode, c.popular_min_rating_value,
     c.popular_min_rating_count, c.rating_scale_max, c.event_types, c.created_at,
@@ -42,9 +49,12 @@ SELECT
             'version_id', v.version_id, 'version', v.version, 'model', v.model, 'dimension', v.dimension,
             'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks,
             'created_at', (extract(epoch FROM v.created_at) * 1000000)::bigint,
-            'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint
+            'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint,
+            'input_dimension', coalesce(p.input_dimension, 0)
         ) ORDER BY v.version)
-        FROM retrieval.embedding_versions AS v WHERE v.collection_id = c.collection_id
+        FROM retrieval.embedding_versions AS v
+        LEFT JOIN retrieval.projections AS p ON p.version_id = v.version_id
+        WHERE v.collection_id = c.collection_id
     ) AS versions
 FROM retrieval.collections AS c
 WHERE c.name > $1 AND ($2::text IS NULL OR c.name = $2)

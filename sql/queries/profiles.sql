@@ -17,6 +17,7 @@ ORDER BY user_id, occurred_at, item_id, event_id
 
 -- name: save_interests
 -- Replaces all interests of the user, in one statement; two at once leave those of one of them, number by number.
+-- Of a user without events none are kept: who was forgotten stays so. Expects the primary key of every partition.
 WITH fresh AS (
     SELECT * FROM unnest($3::smallint[], $4::halfvec[], $5::real[], $6::text[]) AS f (interest, embedding, weight, medoid)
 ), gone AS (
@@ -25,6 +26,12 @@ WITH fresh AS (
 )
 INSERT INTO retrieval.user_profiles (version_id, user_id, interest, embedding, weight, medoid_item_id, updated_at)
 SELECT $1, $2, interest, embedding, weight, medoid, now() FROM fresh
+WHERE EXISTS (
+    SELECT FROM retrieval.events AS e
+    WHERE e.user_id = $2 AND e.collection_id = (
+        SELECT collection_id FROM retrieval.embedding_versions WHERE version_id = $1
+    )
+)
 ON CONFLICT (version_id, user_id, interest) DO UPDATE SET
     embedding = excluded.embedding, weight = excluded.weight, medoid_item_id = excluded.medoid_item_id,
     updated_at = excluded.updated_at
@@ -47,6 +54,10 @@ DELETE FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
 -- Expects the primary key.
 SELECT embedding FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
 
+-- name: user_vector_set_at
+-- Expects the primary key.
+SELECT updated_at FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
+
 -- name: has_relations
 -- Expects the primary key of relationships.
 SELECT EXISTS (SELECT FROM retrieval.relationships WHERE collection_id = $1)
@@ -61,31 +72,42 @@ ORDER BY strength DESC, related_item_id
 LIMIT $3
 
 -- name: facet_shares
--- Of a sample of listed items, so that it costs the same for any catalogue.
+-- Of a sample of listed items, so that it costs the same for any catalogue. A value counts once an item.
 WITH sampled AS (
     SELECT tags, attributes FROM retrieval.items
     WHERE collection_id = $1 AND listed
     ORDER BY created_at DESC
     LIMIT $3
 ), named AS (
-    SELECT 'tags' AS attribute, t.value FROM sampled CROSS JOIN unnest(tags) AS t (value)
+    SELECT 'tags' AS attribute, t.value
+    FROM sampled CROSS JOIN LATERAL (SELECT DISTINCT value FROM unnest(tags) AS l (value)) AS t
     UNION ALL
     SELECT k.name, v.value
     FROM sampled
     CROSS JOIN unnest($2::text[]) AS k (name)
-    CROSS JOIN LATERAL jsonb_array_elements_text(
-        CASE jsonb_typeof(attributes -> k.name)
-            WHEN 'array' THEN attributes -> k.name
-            WHEN 'string' THEN jsonb_build_array(attributes -> k.name)
-            ELSE '[]'::jsonb
-        END
-    ) AS v (value)
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT value
+        FROM jsonb_array_elements_text(
+            CASE jsonb_typeof(attributes -> k.name)
+                WHEN 'array' THEN attributes -> k.name
+                WHEN 'string' THEN jsonb_build_array(attributes -> k.name)
+                ELSE '[]'::jsonb
+            END
+        ) AS l (value)
+    ) AS v
 )
 SELECT attribute, value, count(*)::double precision / greatest((SELECT count(*) FROM sampled), 1) AS share
 FROM named
 GROUP BY attribute, value
-ORDER BY share DESC, attribute, value
+ORDER BY share DESC, attribute COLLATE "C", value COLLATE "C"
 LIMIT 1000
+
+-- name: erase_interests
+-- Those that were being stored while the events went.
+DELETE FROM retrieval.user_profiles
+WHERE user_id = $2 AND version_id IN (
+    SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1
+)
 
 -- name: erase_user_vectors
 DELETE FROM retrieval.user_vectors

@@ -83,7 +83,7 @@ async def cached(
     cache = FaissCache(adapter.changes, stores.collections, cache_settings(settings), build)
     try:
         await cache.start()
-        index = CachedIndex(cache, stores.index)
+        index = CachedIndex(cache, stores.index, stores.projections)
         yield replace(stores, index=index, cache=index)
     finally:
         await cache.stop()

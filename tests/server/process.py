@@ -22,6 +22,7 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2_grpc as feedback_grpc
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import item_service_pb2_grpc as items_grpc
+from retrieval.v1 import profile_service_pb2_grpc as profiles_grpc
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Stubs:
         self.collections = collections_grpc.CollectionServiceStub(channel)
         self.items = items_grpc.ItemServiceStub(channel)
         self.feedback = feedback_grpc.FeedbackServiceStub(channel)
+        self.profiles = profiles_grpc.ProfileServiceStub(channel)
         self.retrieval = retrieval_grpc.RetrievalServiceStub(channel)
 
 

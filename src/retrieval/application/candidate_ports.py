@@ -55,7 +55,10 @@ class ProfileStore(Protocol):
     """What is kept of users beside their events: interests, and vectors that the application gives."""
 
     async def save_interests(self, version: EmbeddingVersion, user_id: str, interests: Sequence[Interest]) -> None:
-        """Replace the user's interests in that embedding version."""
+        """Replace the user's interests in that embedding version; of a user without events none are kept.
+
+        So what was worked out just before a user was forgotten is not stored just after.
+        """
         ...
 
     async def stored(self, version: EmbeddingVersion, user_id: str) -> StoredProfile | None:
@@ -65,15 +68,22 @@ class ProfileStore(Protocol):
     async def set_vector(
         self, collection: Collection, version: EmbeddingVersion, user_id: str, vector: NDArray[np.float16] | None
     ) -> None:
-        """Keep a vector, (dim,) float16 in stored form, that stands for the user; None removes it."""
+        """Keep a vector, (dim,) float16 in stored form, that stands for the user; None removes it. `UserFeed` tells."""
         ...
 
     async def vector(self, version: EmbeddingVersion, user_id: str) -> NDArray[np.float16] | None:
         """The vector that was set for the user, (dim,) float16."""
         ...
 
+    async def vector_set_at(self, version: EmbeddingVersion, user_id: str) -> int | None:
+        """When that vector was set, in microseconds since the epoch; None where there is none."""
+        ...
+
     async def facet_shares(self, collection: Collection) -> Mapping[tuple[str, str], float]:
-        """Share of the listed items by (attribute, value), for keyword attributes and `tags`: the commonest 1,000."""
+        """Share of the listed items by (attribute, value), for keyword attributes and `tags`: the commonest 1,000.
+
+        Then by attribute and value. Of a large catalogue the newest items stand for all.
+        """
         ...
 
     async def has_relations(self, collection: Collection) -> bool:
@@ -85,5 +95,5 @@ class ProfileStore(Protocol):
         ...
 
     async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
-        """Remove what is kept here of the user, in all embedding versions; see `ErasesUsers`."""
+        """Remove what is kept here of the user, in all embedding versions; see `ErasesUsers`. `UserFeed` tells."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import Stores, WriteReceipt
     from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.projection import Projection
 
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """A request to write items. `read` makes the items once the collection that types them is known."""
+    """A request to write items. `read` makes the items once the collection that types them is known.
+
+    It is the one place where vectors that are written are projected.
+    """
 
     collection: str
-    read: Callable[[Collection, EmbeddingVersion], list[Item]]
+    read: Callable[[Collection, EmbeddingVersion, Projection | None], list[Item]]
     request_id: str = ""
     fingerprint: bytes = b""
     embedding_version: int = 0
@@ -45,7 +50,12 @@ async def prepare_upsert(stores: Stores, request: Upsert) -> PreparedUpsert:
     """Check all items; a stream does this for one batch while the one before is written."""
     collection = await stores.collections.get(request.collection)
     version = pick_version(collection, request.embedding_version)
-    items = request.read(collection, version)
+    projection = await stores.projections.of(version)
+    if projection is None:
+        items = request.read(collection, version, None)
+    else:
+        # A thousand long vectors take a while to multiply, and other calls must not wait for it.
+        items = await asyncio.to_thread(request.read, collection, version, projection)
     return PreparedUpsert(collection, version, items, request.request_id, request.fingerprint)
 
 

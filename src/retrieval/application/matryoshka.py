@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from retrieval.domain.filters import check_filter
 from retrieval.domain.funnel import check_stages, default_stages
 from retrieval.domain.search import IndexScope, SearchOptions, SearchResult, Stage
-from retrieval.domain.vectors import to_half
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +33,7 @@ async def search_matryoshka(pipeline: SearchPipeline, request: Matryoshka) -> Se
     """
     scope = await pipeline.scope(request.collection, request.options)
     check_filter(request.options.filter, scope.collection, "options.filter")
-    query = to_half(request.vector, scope.version.dimension, scope.collection.metric, "vector")
+    query = await pipeline.query(scope, request.vector, "vector")
     if request.stages:
         check_stages(request.stages, scope.version, scope.options.limit)
     stages = request.stages

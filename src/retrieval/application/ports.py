@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
+    from retrieval.application.projection_ports import ProjectionStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         PopularThresholds,
         Viewer,
     )
+    from retrieval.domain.projection import Projection
     from retrieval.domain.search import IndexAnswer, IndexQuery, Predicate
 
 
@@ -111,8 +113,13 @@ class VersionReport:
 class CollectionStore(Protocol):
     """Collections and their embedding versions."""
 
-    async def create(self, collection: Collection, version: EmbeddingVersion) -> Collection:
-        """Create both; the version becomes active. Raises: AlreadyExistsError (COLLECTION_EXISTS)."""
+    async def create(
+        self, collection: Collection, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> Collection:
+        """Create both; the version becomes active. `projection`: see `create_version`.
+
+        Raises: AlreadyExistsError (COLLECTION_EXISTS).
+        """
         ...
 
     async def get(self, name: str) -> Collection:
@@ -142,8 +149,10 @@ class CollectionStore(Protocol):
         """Delete the collection with everything in it."""
         ...
 
-    async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
-        """Add a version in state BUILDING."""
+    async def create_version(
+        self, name: str, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> EmbeddingVersion:
+        """Add a version in state BUILDING; with a projection, its input dimension becomes the version's."""
         ...
 
     async def activate_version(self, name: str, version: int) -> Collection:
@@ -323,4 +332,5 @@ class Stores:
     archive: EventArchive
     artifacts: ArtifactStore
     profiles: ProfileStore
+    projections: ProjectionStore
     cache: VectorCache | None = None

@@ -11,7 +11,7 @@ from retrieval.application.user_profile import profile_vector
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.search import IndexAnswer, IndexQuery, SearchOptions, SearchResult, Stage
-from retrieval.domain.vectors import combine, to_half
+from retrieval.domain.vectors import combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItem
     """
     scope = await pipeline.scope(request.collection, request.options)
     check_filter(request.options.filter, scope.collection, "options.filter")
-    query = await _query(stores, scope, request)
+    query = await _query(stores, pipeline, scope, request)
     ids = tuple(dict.fromkeys(request.item_ids))
     index_query = IndexQuery(
         scope.collection,
@@ -70,10 +70,10 @@ async def rank_items(stores: Stores, pipeline: SearchPipeline, request: RankItem
     return SearchResult(hits, report)
 
 
-async def _query(stores: Stores, scope: Scope, request: RankItems) -> NDArray[np.float16]:
+async def _query(stores: Stores, pipeline: SearchPipeline, scope: Scope, request: RankItems) -> NDArray[np.float16]:
     metric = scope.collection.metric
     if request.vector is not None:
-        return to_half(request.vector, scope.version.dimension, metric, "vector")
+        return await pipeline.query(scope, request.vector, "vector")
     if request.seed_item_id:
         seeds = await stores.index.vectors(
             scope.version, [request.seed_item_id], scope.viewer, scope.options.min_consistency_token

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.application.deadline import remaining_s
+from retrieval.application.projections import settled_vector
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
@@ -138,6 +139,10 @@ class SearchPipeline:
         scope = Scope(collection, pick_version(collection, options.embedding_version), options, watch)
         watch.lap("resolve")
         return scope
+
+    async def query(self, scope: Scope, vector: NDArray[np.float32], field: str) -> NDArray[np.float16]:
+        """A caller's query vector, (n,) float32, in stored form: see `settled_vector`."""
+        return await settled_vector(self._stores, scope.collection, scope.version, vector, field)
 
     def predicate(
         self, scope: Scope, also_excluded: Sequence[str] = (), excluded_owners: Sequence[str] = ()

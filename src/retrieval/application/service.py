@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidates.engine import CandidateEngine
+from retrieval.application.candidates.profile import UserProfiles
 from retrieval.application.limits import Limits
 from retrieval.application.recall import RecallHistory
 from retrieval.application.search import SearchPipeline
@@ -25,9 +26,11 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     recalls: RecallHistory = field(default_factory=RecallHistory)
     candidates: CandidateEngine = field(init=False)
+    profiles: UserProfiles = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", CandidateEngine(self.stores, self.pipeline))
+        object.__setattr__(self, "profiles", UserProfiles(self.stores, self.candidates.states))
 
     @property
     def pipeline(self) -> SearchPipeline:

@@ -14,6 +14,8 @@ from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import feedback_service_pb2_grpc as feedback_grpc
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import item_service_pb2_grpc as items_grpc
+from retrieval.v1 import profile_service_pb2 as profiles_pb
+from retrieval.v1 import profile_service_pb2_grpc as profiles_grpc
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 
@@ -43,6 +45,7 @@ class RetrievalClient:
         self.items = items_grpc.ItemServiceStub(self.channel)
         self.feedback = feedback_grpc.FeedbackServiceStub(self.channel)
         self.retrieval = retrieval_grpc.RetrievalServiceStub(self.channel)
+        self.profiles = profiles_grpc.ProfileServiceStub(self.channel)
         self.training = TrainingClient(self.channel, admin_token=admin_token)
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
 
@@ -159,6 +162,39 @@ class RetrievalClient:
             collection=collection, user_id=user_id, history=history, include_seen=include_seen, options=options
         )
         reply: retrieval_pb.SearchUserCandidatesResponse = await self.retrieval.SearchUserCandidates(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
+    async def user_profile(
+        self, collection: str, user_id: str, *, embedding_version: int = 0, timeout_s: float | None = None
+    ) -> profiles_pb.UserProfile:
+        """What is known of a user."""
+        request = profiles_pb.GetUserProfileRequest(
+            collection=collection, user_id=user_id, embedding_version=embedding_version
+        )
+        reply: profiles_pb.GetUserProfileResponse = await self.profiles.GetUserProfile(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply.profile
+
+    async def set_user_vector(
+        self,
+        collection: str,
+        user_id: str,
+        values: NDArray[np.floating] | None,
+        *,
+        embedding_version: int = 0,
+        timeout_s: float | None = None,
+    ) -> profiles_pb.SetUserVectorResponse:
+        """Set the vector that stands for a user, (dim,) of any float type; None removes it."""
+        request = profiles_pb.SetUserVectorRequest(
+            collection=collection,
+            user_id=user_id,
+            embedding_version=embedding_version,
+            vector=None if values is None else vector(values),
+        )
+        reply: profiles_pb.SetUserVectorResponse = await self.profiles.SetUserVector(
             request, timeout=timeout_s, metadata=self._metadata
         )
         return reply

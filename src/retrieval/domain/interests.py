@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.domain.model import AttributeType
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from retrieval.domain.engagement import Engagement
-    from retrieval.domain.model import Event
+    from retrieval.domain.model import Event, Item
 
 MAX_INTERESTS = 8
 ITEMS_AN_INTEREST = 5
@@ -105,14 +107,44 @@ class Facet:
     catalogue_share: float
 
 
+def labels(item: Item, attributes: Mapping[str, AttributeType]) -> set[tuple[str, str]]:
+    """The (attribute, value) pairs of an item that facets count: keyword attributes of those declared, and `tags`."""
+    found = {("tags", tag) for tag in item.tags}
+    for name, kind in attributes.items():
+        value = item.attributes.get(name)
+        if kind is AttributeType.KEYWORD and isinstance(value, str):
+            found.add((name, value))
+        elif kind is AttributeType.KEYWORD_LIST and isinstance(value, tuple):
+            found.update((name, word) for word in value)
+    return found
+
+
+def shares(weighted: Iterable[tuple[float, Iterable[tuple[str, str]]]]) -> dict[tuple[str, str], float]:
+    """Share of the weight of all items that items with a label carry, by label; in (0, 1].
+
+    `weighted`: positive weight and distinct labels of each item.
+    """
+    total = 0.0
+    found: dict[tuple[str, str], float] = {}
+    for weight, those in weighted:
+        total += weight
+        for label in those:
+            found[label] = found.get(label, 0.0) + weight
+    return {label: weight / total for label, weight in found.items()}
+
+
 def facets(
     of_user: Mapping[tuple[str, str], float], of_catalogue: Mapping[tuple[str, str], float]
 ) -> tuple[list[Facet], list[Facet]]:
     """What stands out in a user's taste, and its gaps: what the catalogue has much of and the user nothing.
 
-    Shares by (attribute, value). Both lists most telling first: by how far the shares are apart.
+    Shares by (attribute, value). What stands out is more common with the user than in the catalogue. Both lists most
+    telling first: by how far the shares are apart. A user with nothing has no gaps either.
     """
-    taste = [Facet(a, v, share, of_catalogue.get((a, v), 0.0)) for (a, v), share in of_user.items()]
+    if not of_user:
+        return [], []
+    compared = [Facet(a, v, share, of_catalogue.get((a, v), 0.0)) for (a, v), share in of_user.items()]
+    taste = [facet for facet in compared if facet.user_share > facet.catalogue_share]
     gaps = [Facet(a, v, 0.0, share) for (a, v), share in of_catalogue.items() if (a, v) not in of_user]
     taste.sort(key=lambda f: (-(f.user_share - f.catalogue_share), f.attribute, f.value))
     gaps.sort(key=lambda f: (-f.catalogue_share, f.attribute, f.value))

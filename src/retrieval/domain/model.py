@@ -98,6 +98,7 @@ class EmbeddingVersion:
 
     `version_id` is the store's own key, unique over all collections; `version` counts within the collection from 1.
     `max_chunks` is the largest number of chunks any item of the version was written with (1 where items are whole).
+    `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none.
     """
 
     version_id: int
@@ -109,6 +110,7 @@ class EmbeddingVersion:
     max_chunks: int = 1
     created_at: int = 0
     activated_at: int | None = None
+    input_dimension: int = 0
 
 
 @dataclass(frozen=True, slots=True)

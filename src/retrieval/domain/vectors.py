@@ -27,17 +27,21 @@ _DROPPED_BITS = 13
 """Bits of a float32's fraction that a float16 has not: 23 - 10."""
 
 
-def to_half(vector: NDArray[np.float32], dimension: int, metric: Metric, field: str) -> NDArray[np.float16]:
+def to_half(
+    vector: NDArray[np.float32], dimension: int, metric: Metric, field: str, input_dimension: int = 0
+) -> NDArray[np.float16]:
     """The stored form of a caller's vector, (dim,) float16; unit L2 norm under cosine.
 
     `vector`: (n,) float32. Cosine ignores length, so scaling loses nothing and keeps half precision at its best.
+    `input_dimension`: another length that the caller might have sent, for the message; 0: there is none.
 
     Raises: InvalidArgumentError (DIMENSION_MISMATCH, VECTOR_NOT_FINITE, VECTOR_ZERO, VECTOR_OUT_OF_RANGE) at `field`.
     """
     if vector.shape != (dimension,):
+        other = f", or {input_dimension} to be projected" if input_dimension else ""
         raise InvalidArgumentError.of(
             field,
-            f"has {vector.shape[0]} components, the embedding version takes {dimension}",
+            f"has {vector.shape[0]} components, the embedding version takes {dimension}{other}",
             reason="DIMENSION_MISMATCH",
         )
     with np.errstate(over="ignore", invalid="ignore"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from retrieval.application.cache_ports import CacheReport
     from retrieval.application.candidate_ports import ItemFacts
     from retrieval.application.ports import VectorIndex
+    from retrieval.application.projection_ports import ProjectionStore
     from retrieval.domain.model import Collection, EmbeddingVersion, Viewer
     from retrieval.domain.search import IndexQuery, Predicate, SearchOptions
     from retrieval.faiss_cache.answers import Rows
@@ -45,9 +46,10 @@ _OVERSAMPLED = 4
 class CachedIndex:
     """Implements `VectorIndex` over the cache, with `store` for everything else."""
 
-    def __init__(self, cache: FaissCache, store: VectorIndex) -> None:
+    def __init__(self, cache: FaissCache, store: VectorIndex, projections: ProjectionStore) -> None:
         self._cache = cache
         self._store = store
+        self._projections = projections
 
     async def search(self, query: IndexQuery) -> IndexAnswer:
         """See `VectorIndex`."""
@@ -124,13 +126,13 @@ class CachedIndex:
             view is None
             or known is None
             or known.active.version_id != view.version.version_id
-            or vectors.shape[1] != view.version.dimension
             or not self._cache.reflects(options.min_consistency_token)
         ):
             return None
         settled = view.settle(options)
         metric = view.collection.metric
-        queries = None if settled is None else rounded_rows(vectors, metric)
+        taken = None if settled is None else self._taken(view.version, vectors)
+        queries = None if taken is None else rounded_rows(taken, metric)
         if queries is None or settled is None:
             return None
         wanted = len(queries) * options.limit
@@ -146,6 +148,15 @@ class CachedIndex:
             hits = HitColumns(view.joined_item_ids(found.rows.ravel()), scores_of(away, metric), away)
         version = view.version.version
         return InstantHits(options.limit, hits, version, view.generation, settled.effort.ef_search, settled.stages)
+
+    def _taken(self, version: EmbeddingVersion, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Vectors in the version's space, (n, dim) float32; None where the usual way is to say or do more."""
+        length = vectors.shape[1]
+        if length == version.dimension:
+            return vectors
+        projection = self._projections.peek(version) if length == version.input_dimension else None
+        # Of what is not finite `rounded_rows` makes nothing, and a projection leaves it so.
+        return None if projection is None else projection.project(vectors)
 
     def report(self, version: EmbeddingVersion) -> CacheReport:
         """See `VectorCache`."""

@@ -23,6 +23,7 @@ from retrieval.postgres.migrate import Migrator, require_current_schema
 from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
+from retrieval.postgres.projections import PostgresProjections
 from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import PostgresUserFeed
@@ -84,7 +85,7 @@ class PostgresAdapter:
             self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
             self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
             self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
-        profiles = PostgresProfiles(self._database)
+        profiles = PostgresProfiles(self._database, self._user_feed)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -99,6 +100,7 @@ class PostgresAdapter:
             profiles,
             profiles,
             profiles,
+            PostgresProjections(self._database),
         )
 
     @property

@@ -22,6 +22,7 @@ from retrieval.domain.model import (
     VisibilityMode,
 )
 from retrieval.postgres.names import partition, popular_index
+from retrieval.postgres.projections import insert_projection
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_micros
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.domain.engagement import EventType
+    from retrieval.domain.projection import Projection
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache
 
@@ -76,7 +78,9 @@ class PostgresCollections:
             rows = await connection.fetch(queries("collections")["get_collections"], name, None, count)
         return [_collection(row) for row in rows]
 
-    async def create(self, collection: Collection, version: EmbeddingVersion) -> Collection:
+    async def create(
+        self, collection: Collection, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> Collection:
         """See `CollectionStore`."""
         sql = queries("collections")
         async with self._database.transaction() as connection:
@@ -95,7 +99,7 @@ class PostgresCollections:
                 raise AlreadyExistsError(
                     f"collection {collection.name!r} exists; GetCollection shows it", reason="COLLECTION_EXISTS"
                 )
-            await _add_version(connection, collection_id, version, VersionState.ACTIVE)
+            await _add_version(connection, collection_id, version, projection, VersionState.ACTIVE)
             await _log_change(connection, collection_id)
             return await self._read(connection, collection.name)
 
@@ -161,11 +165,13 @@ class PostgresCollections:
             await _log_change(connection, collection_id)
             return True
 
-    async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
+    async def create_version(
+        self, name: str, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> EmbeddingVersion:
         """See `CollectionStore`."""
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
-            number = await _add_version(connection, collection_id, version, VersionState.BUILDING)
+            number = await _add_version(connection, collection_id, version, projection, VersionState.BUILDING)
             await _log_change(connection, collection_id)
             found = await self._read(connection, name)
         self.forget()
@@ -226,7 +232,13 @@ async def _lock(connection: Any, name: str) -> int:
     return int(collection_id)
 
 
-async def _add_version(connection: Any, collection_id: int, version: EmbeddingVersion, state: VersionState) -> int:
+async def _add_version(
+    connection: Any,
+    collection_id: int,
+    version: EmbeddingVersion,
+    projection: Projection | None,
+    state: VersionState,
+) -> int:
     row = await connection.fetchrow(
         queries("collections")["insert_version"],
         collection_id,
@@ -243,6 +255,8 @@ async def _add_version(connection: Any, collection_id: int, version: EmbeddingVe
             version_id=row["version_id"],
         )
     )
+    if projection is not None:
+        await insert_projection(connection, row["version_id"], projection)
     return int(row["version"])
 
 

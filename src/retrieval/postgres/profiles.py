@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import numpy as np
 from pgvector import HalfVector
 
 from retrieval.application.candidate_ports import StoredProfile
 from retrieval.application.engagement_ports import ErasedRows
+from retrieval.domain.engagement import user_hash
+from retrieval.domain.errors import NotFoundError
 from retrieval.domain.interests import Interest
 from retrieval.domain.model import AttributeType, Event
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros
+from retrieval.postgres.user_feed import payloads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.model_registry import ModelVersion
     from retrieval.postgres.database import Database
+    from retrieval.postgres.user_feed import PostgresUserFeed
 
 PART_BYTES = 8 << 20
 """Postgres takes 1 GB a value, and copies it several times on the way."""
@@ -33,8 +39,9 @@ FACET_ITEMS = 20_000
 class PostgresProfiles:
     """Stores and reads what candidates keep."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, feed: PostgresUserFeed) -> None:
         self._database = database
+        self._feed = feed
 
     async def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
         """See `EventArchive`; the moment is that of the transaction's snapshot."""
@@ -83,24 +90,30 @@ class PostgresProfiles:
 
     async def set_vector(
         self,
-        collection: Collection,  # noqa: ARG002  # versions have keys of their own
+        collection: Collection,
         version: EmbeddingVersion,
         user_id: str,
         vector: NDArray[np.float16] | None,
     ) -> None:
         """See `ProfileStore`."""
         sql = queries("profiles")
-        async with self._database.connection() as connection:
+        async with self._changing(collection, user_id) as connection:
             if vector is None:
                 await connection.execute(sql["remove_user_vector"], version.version_id, user_id)
             else:
-                await connection.execute(sql["set_user_vector"], version.version_id, user_id, HalfVector(vector))
+                await self._insert_vector(connection, version, user_id, vector)
 
     async def vector(self, version: EmbeddingVersion, user_id: str) -> NDArray[np.float16] | None:
         """See `ProfileStore`."""
         async with self._database.connection() as connection:
             found = await connection.fetchval(queries("profiles")["user_vector"], version.version_id, user_id)
         return None if found is None else np.asarray(found.to_numpy(), np.float16)
+
+    async def vector_set_at(self, version: EmbeddingVersion, user_id: str) -> int | None:
+        """See `ProfileStore`."""
+        async with self._database.connection() as connection:
+            moment = await connection.fetchval(queries("profiles")["user_vector_set_at"], version.version_id, user_id)
+        return None if moment is None else to_micros(moment)
 
     async def facet_shares(self, collection: Collection) -> dict[tuple[str, str], float]:
         """See `ProfileStore`."""
@@ -130,9 +143,31 @@ class PostgresProfiles:
         return [(r[0], r[1]) for r in rows]
 
     async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
-        """See `ProfileStore`. Interests go with the events, by `EngagementStore.erase_user`."""
-        async with self._database.connection() as connection:
-            status = await connection.execute(
-                queries("profiles")["erase_user_vectors"], collection.collection_id, user_id
+        """See `ProfileStore`. Interests go with the events, by `EngagementStore.erase_user`, and here once more."""
+        sql = queries("profiles")
+        async with self._changing(collection, user_id) as connection:
+            gone = [
+                await connection.execute(sql[f"erase_{what}"], collection.collection_id, user_id)
+                for what in ("user_vectors", "interests")
+            ]
+        return ErasedRows(profiles=sum(int(status.rpartition(" ")[2]) for status in gone))
+
+    @asynccontextmanager
+    async def _changing(self, collection: Collection, user_id: str) -> AsyncIterator[Any]:
+        """A transaction that changes what is kept of a user; everybody is told with its commit."""
+        hashes = frozenset({user_hash(user_id)})
+        async with self._database.transaction() as connection:
+            yield connection
+            await connection.execute(queries("engagement")["wake"], payloads(collection.collection_id, hashes))
+        self._feed.announce(collection.collection_id, hashes)
+
+    @staticmethod
+    async def _insert_vector(
+        connection: Any, version: EmbeddingVersion, user_id: str, vector: NDArray[np.float16]
+    ) -> None:
+        try:
+            await connection.execute(
+                queries("profiles")["set_user_vector"], version.version_id, user_id, HalfVector(vector)
             )
-        return ErasedRows(profiles=int(status.rpartition(" ")[2]))
+        except asyncpg.ForeignKeyViolationError as error:
+            raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error

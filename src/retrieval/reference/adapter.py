@@ -15,6 +15,7 @@ from retrieval.reference.memory import Memory
 from retrieval.reference.models import ReferenceModels
 from retrieval.reference.pairs import ReferencePairs
 from retrieval.reference.profiles import ReferenceProfiles
+from retrieval.reference.projections import ReferenceProjections
 from retrieval.reference.user_feed import ReferenceUserFeed
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ReferenceAdapter:
         """Stores over a fresh memory."""
         memory, feed = Memory(), ReferenceUserFeed()
         self._open = True
-        profiles = ReferenceProfiles(memory)
+        profiles = ReferenceProfiles(memory, feed)
         return Stores(
             ReferenceCollections(memory),
             ReferenceItems(memory),
@@ -71,6 +72,7 @@ class ReferenceAdapter:
             profiles,
             profiles,
             profiles,
+            ReferenceProjections(memory),
         )
 
     async def is_alive(self) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import AttributeType, Collection, EmbeddingVersion, PopularThresholds
+    from retrieval.domain.projection import Projection
     from retrieval.reference.memory import Memory
 
 
@@ -23,7 +24,9 @@ class ReferenceCollections:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def create(self, collection: Collection, version: EmbeddingVersion) -> Collection:
+    async def create(
+        self, collection: Collection, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> Collection:
         """See `CollectionStore`."""
         if collection.name in self._memory.collections:
             raise AlreadyExistsError(
@@ -32,7 +35,7 @@ class ReferenceCollections:
         now_us = self._memory.now_us()
         held = Held(replace(collection, collection_id=self._memory.next_id(), versions=(), created_at=now_us))
         self._memory.collections[collection.name] = held
-        self._add_version(held, replace(version, state=VersionState.ACTIVE, activated_at=now_us))
+        self._add_version(held, replace(version, state=VersionState.ACTIVE, activated_at=now_us), projection)
         return held.collection
 
     async def get(self, name: str) -> Collection:
@@ -74,10 +77,12 @@ class ReferenceCollections:
         self._memory.named(name)
         del self._memory.collections[name]
 
-    async def create_version(self, name: str, version: EmbeddingVersion) -> EmbeddingVersion:
+    async def create_version(
+        self, name: str, version: EmbeddingVersion, projection: Projection | None = None
+    ) -> EmbeddingVersion:
         """See `CollectionStore`."""
         held = self._memory.named(name)
-        return self._add_version(held, replace(version, state=VersionState.BUILDING, activated_at=None))
+        return self._add_version(held, replace(version, state=VersionState.BUILDING, activated_at=None), projection)
 
     async def activate_version(self, name: str, version: int) -> Collection:
         """See `CollectionStore`."""
@@ -106,7 +111,7 @@ class ReferenceCollections:
             )
         return self._swap(held, max(retired, key=lambda v: v.activated_at or 0))
 
-    def _add_version(self, held: Held, version: EmbeddingVersion) -> EmbeddingVersion:
+    def _add_version(self, held: Held, version: EmbeddingVersion, projection: Projection | None) -> EmbeddingVersion:
         added = replace(
             version,
             version_id=self._memory.next_id(),
@@ -114,7 +119,10 @@ class ReferenceCollections:
             resolutions=tuple(sorted(version.resolutions)),
             max_chunks=1,
             created_at=self._memory.now_us(),
+            input_dimension=0 if projection is None else projection.input_dimension,
         )
+        if projection is not None:
+            held.projections[added.version_id] = projection
         held.embeddings[added.version_id] = Embeddings(added.dimension)
         held.collection = replace(held.collection, versions=(*held.collection.versions, added))
         return added

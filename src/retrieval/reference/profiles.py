@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.candidate_ports import StoredProfile
 from retrieval.application.engagement_ports import ErasedRows
-from retrieval.domain.model import ANONYMOUS, AttributeType
+from retrieval.domain.interests import labels
+from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.visibility import can_see
 
 if TYPE_CHECKING:
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion, Event
     from retrieval.domain.model_registry import ModelVersion
     from retrieval.reference.memory import Memory
+    from retrieval.reference.user_feed import ReferenceUserFeed
 
 
 class ReferenceProfiles:
     """Stores and reads what candidates keep."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, feed: ReferenceUserFeed) -> None:
         self._memory = memory
+        self._feed = feed
         self._artifacts: dict[int, bytes] = {}
         self._interests: dict[tuple[int, str], StoredProfile] = {}
-        self._vectors: dict[tuple[int, str], NDArray[np.float16]] = {}
+        self._vectors: dict[tuple[int, str], tuple[NDArray[np.float16], int]] = {}
 
     async def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
         """See `EventArchive`."""
@@ -46,7 +49,10 @@ class ReferenceProfiles:
 
     async def save_interests(self, version: EmbeddingVersion, user_id: str, interests: Sequence[Interest]) -> None:
         """See `ProfileStore`."""
-        self._interests[version.version_id, user_id] = StoredProfile(tuple(interests), self._memory.now_us())
+        self._interests.pop((version.version_id, user_id), None)
+        known = any(user == user_id for user, *_ in self._memory.holding(version.version_id).events)
+        if known and interests:
+            self._interests[version.version_id, user_id] = StoredProfile(tuple(interests), self._memory.now_us())
 
     async def stored(self, version: EmbeddingVersion, user_id: str) -> StoredProfile | None:
         """See `ProfileStore`."""
@@ -54,34 +60,37 @@ class ReferenceProfiles:
 
     async def set_vector(
         self,
-        collection: Collection,  # noqa: ARG002  # versions have keys of their own
+        collection: Collection,
         version: EmbeddingVersion,
         user_id: str,
         vector: NDArray[np.float16] | None,
     ) -> None:
         """See `ProfileStore`."""
+        self._memory.held(collection)
         if vector is None:
             self._vectors.pop((version.version_id, user_id), None)
         else:
-            self._vectors[version.version_id, user_id] = vector
+            self._vectors[version.version_id, user_id] = vector, self._memory.now_us()
+        self._feed.announce(collection.collection_id, [user_id])
 
     async def vector(self, version: EmbeddingVersion, user_id: str) -> NDArray[np.float16] | None:
         """See `ProfileStore`."""
-        return self._vectors.get((version.version_id, user_id))
+        found = self._vectors.get((version.version_id, user_id))
+        return None if found is None else found[0]
+
+    async def vector_set_at(self, version: EmbeddingVersion, user_id: str) -> int | None:
+        """See `ProfileStore`."""
+        found = self._vectors.get((version.version_id, user_id))
+        return None if found is None else found[1]
 
     async def facet_shares(self, collection: Collection) -> dict[tuple[str, str], float]:
         """See `ProfileStore`."""
         listed = [item for item in self._memory.held(collection).items.values() if can_see(item, ANONYMOUS)]
         found: Counter[tuple[str, str]] = Counter()
         for item in listed:
-            found.update(("tags", tag) for tag in item.tags)
-            for name, kind in collection.attributes.items():
-                value = item.attributes.get(name)
-                if kind is AttributeType.KEYWORD and isinstance(value, str):
-                    found[name, value] += 1
-                elif kind is AttributeType.KEYWORD_LIST and isinstance(value, tuple):
-                    found.update((name, word) for word in value)
-        return {key: count / len(listed) for key, count in found.most_common(1000)}
+            found.update(labels(item, collection.attributes))
+        ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        return {key: count / len(listed) for key, count in ranked[:1000]}
 
     async def has_relations(self, collection: Collection) -> bool:  # noqa: ARG002
         """See `ProfileStore`."""
@@ -104,4 +113,5 @@ class ReferenceProfiles:
             for key in [key for key in held if key[0] in versions and key[1] == user_id]:
                 del held[key]
                 gone += 1
+        self._feed.announce(collection.collection_id, [user_id])
         return ErasedRows(profiles=gone)

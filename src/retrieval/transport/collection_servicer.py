@@ -16,6 +16,7 @@ from retrieval.transport.read_collections import (
     read_event_types,
     read_new_collection,
     read_new_version,
+    read_projection,
     read_rating_scale,
     read_thresholds,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.service import Service
     from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.projection import Projection
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -54,7 +56,8 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         """Create a collection with its first embedding version."""
         collection = read_new_collection(request.collection, "collection")
         version = read_new_version(request.embedding_version, "embedding_version")
-        created = await self._stores.collections.create(collection, version)
+        projection = _projection(request, version)
+        created = await self._stores.collections.create(collection, version, projection)
         return pb.CreateCollectionResponse(collection=write_collection(created))
 
     async def GetCollection(self, request: pb.GetCollectionRequest, _context: Context) -> pb.GetCollectionResponse:
@@ -101,7 +104,7 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         """Add a version beside the active one."""
         name = read_collection_name(request.collection)
         version = read_new_version(request.embedding_version, "embedding_version")
-        created = await self._stores.collections.create_version(name, version)
+        created = await self._stores.collections.create_version(name, version, _projection(request, version))
         return pb.CreateEmbeddingVersionResponse(embedding_version=write_version(created))
 
     async def ActivateEmbeddingVersion(
@@ -169,3 +172,11 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         wanted = version_number(number)
         collection = await self._stores.collections.get(read_collection_name(name))
         return collection, pick_version(collection, wanted)
+
+
+def _projection(
+    request: pb.CreateCollectionRequest | pb.CreateEmbeddingVersionRequest, version: EmbeddingVersion
+) -> Projection | None:
+    if not request.HasField("projection"):
+        return None
+    return read_projection(request.projection, version.dimension, "projection")

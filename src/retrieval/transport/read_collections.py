@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from retrieval.application.ports import BuildSpec, IndexKind
 from retrieval.domain.engagement import EVENT_TYPES
 from retrieval.domain.errors import InvalidArgumentError
@@ -19,15 +21,20 @@ from retrieval.domain.model import (
     PopularThresholds,
     VisibilityMode,
 )
+from retrieval.domain.projection import MAX_INPUT_DIMENSION, Projection
 from retrieval.transport import enums
 from retrieval.transport.read_events import read_event_type
+from retrieval.transport.read_vectors import read_vector
 from retrieval.transport.validate import count, finite, optional_within, require, seconds, text, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from retrieval.domain.engagement import EventType
     from retrieval.v1 import collection_service_pb2 as pb
+    from retrieval.v1 import common_pb2 as common_pb
 
 MAX_ATTRIBUTES = 64
 MAX_RESOLUTIONS = 8
@@ -159,6 +166,31 @@ def read_new_version(message: pb.EmbeddingVersion, field: str) -> EmbeddingVersi
         dimension=dimension,
         resolutions=resolutions,
     )
+
+
+def read_projection(message: pb.Projection, dimension: int, field: str) -> Projection:
+    """The projection of a version of `dimension` that is to be created."""
+    size = within(message.input_dimension, 1, MAX_INPUT_DIMENSION, f"{field}.input_dimension")
+    require(
+        size != dimension,
+        f"{field}.input_dimension",
+        f"is {size}, the dimension of the version: vectors of that length would be either; project before sending",
+        "AMBIGUOUS_INPUT_DIMENSION",
+    )
+    matrix = _components(message.matrix, dimension * size, f"{dimension} x {size}", f"{field}.matrix")
+    bias = None
+    if message.HasField("bias"):
+        bias = _components(message.bias, dimension, f"{dimension}", f"{field}.bias")
+    return Projection(matrix.reshape(dimension, size), bias)
+
+
+def _components(message: common_pb.Vector, count: int, shape: str, field: str) -> NDArray[np.float32]:
+    values = read_vector(message, field)
+    require(
+        len(values) == count, field, f"has {len(values)} components, must have {shape}", "PROJECTION_SHAPE_MISMATCH"
+    )
+    require(np.isfinite(values).all(), field, "contains NaN or infinity", "VECTOR_NOT_FINITE")
+    return values
 
 
 def read_build(message: pb.BuildIndexRequest) -> BuildSpec:

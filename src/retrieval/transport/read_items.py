@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from retrieval.domain.model import AttributeValue, Chunk, Collection, EmbeddingVersion
+    from retrieval.domain.projection import Projection
     from retrieval.v1 import common_pb2 as common_pb
 
 MAX_LABELS = 256
@@ -35,15 +36,20 @@ MAX_TEXT_BYTES = 100_000
 MAX_PAYLOAD_BYTES = 65_536
 
 
-def read_items(messages: Sequence[common_pb.Item], collection: Collection, version: EmbeddingVersion) -> list[Item]:
-    """The items of an upsert, checked against the collection that types them.
+def read_items(
+    messages: Sequence[common_pb.Item],
+    collection: Collection,
+    version: EmbeddingVersion,
+    projection: Projection | None = None,
+) -> list[Item]:
+    """The items of an upsert, checked against the collection that types them; `projection`: that of the version.
 
     Raises: InvalidArgumentError (DUPLICATE_ITEM_ID, UNDECLARED_ATTRIBUTE, ATTRIBUTE_TYPE_MISMATCH, those of
-    `to_half`, and others) naming the field.
+    `settle`, and others) naming the field.
     """
     check_count(messages, "items", MAX_BATCH_ITEMS, required=True)
     ids = _distinct_ids(messages)
-    chunks = read_chunks(messages, version, collection.metric)
+    chunks = read_chunks(messages, version, collection.metric, projection)
     items: list[Item] = []
     try:
         for message, item_id, vectors in zip(messages, ids, chunks, strict=True):

@@ -8,15 +8,16 @@ import numpy as np
 
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Chunk
-from retrieval.domain.vectors import to_half, to_half_rows
+from retrieval.domain.projection import settle, settle_rows
 from retrieval.transport.validate import count, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from retrieval.domain.model import EmbeddingVersion, Metric
+    from retrieval.domain.projection import Projection
     from retrieval.v1 import common_pb2 as common_pb
 
 MAX_CHUNKS = 256
@@ -41,20 +42,29 @@ def read_vector(message: common_pb.Vector, field: str) -> NDArray[np.float32]:
     return np.array(message.floats.values, dtype=np.float32)
 
 
-def read_chunks(items: Sequence[common_pb.Item], version: EmbeddingVersion, metric: Metric) -> list[tuple[Chunk, ...]]:
-    """The chunks of each of `items`, vectors in stored form."""
-    rows = _single_rows(items, version.dimension, metric)
+def read_chunks(
+    items: Sequence[common_pb.Item], version: EmbeddingVersion, metric: Metric, projection: Projection | None
+) -> list[tuple[Chunk, ...]]:
+    """The chunks of each of `items`, vectors in stored form; those of the projection's input dimension projected."""
+
+    def settled(vector: NDArray[np.float32], field: str) -> NDArray[np.float16]:
+        return settle(vector, version.dimension, metric, field, projection)
+
+    rows = _single_rows(items, version.dimension, metric, projection)
     if rows is not None:
         return [(Chunk(item.chunks[0].chunk_index, row),) for item, row in zip(items, rows, strict=True)]
-    return [_chunks(item, f"items[{number}].chunks", version, metric) for number, item in enumerate(items)]
+    return [_chunks(item, f"items[{number}].chunks", settled) for number, item in enumerate(items)]
 
 
-def _single_rows(items: Sequence[common_pb.Item], dimension: int, metric: Metric) -> NDArray[np.float16] | None:
+def _single_rows(
+    items: Sequence[common_pb.Item], dimension: int, metric: Metric, projection: Projection | None
+) -> NDArray[np.float16] | None:
     """All vectors at once where every item has one well-formed chunk in bytes, as bulk loads do; else None.
 
     What is wrong anywhere is left to the path that takes vectors one by one and can name the field.
     """
-    size = 4 * dimension
+    lengths = [dimension] if projection is None else [dimension, projection.input_dimension]
+    sizes = {4 * length for length in lengths}
     raws: list[bytes] = []
     for item in items:
         chunks = item.chunks
@@ -62,13 +72,17 @@ def _single_rows(items: Sequence[common_pb.Item], dimension: int, metric: Metric
             return None
         chunk = chunks[0]
         raw = chunk.vector.float32_le
-        if len(raw) != size or not 0 <= chunk.chunk_index <= MAX_CHUNK_INDEX:
+        if len(raw) not in sizes or not 0 <= chunk.chunk_index <= MAX_CHUNK_INDEX:
             return None
+        sizes = {len(raw)}
         raws.append(raw)
-    return to_half_rows(np.frombuffer(b"".join(raws), "<f4").reshape(-1, dimension), metric)
+    vectors = np.frombuffer(b"".join(raws), "<f4").reshape(len(raws), -1)
+    return settle_rows(vectors, dimension, metric, projection)
 
 
-def _chunks(item: common_pb.Item, field: str, version: EmbeddingVersion, metric: Metric) -> tuple[Chunk, ...]:
+def _chunks(
+    item: common_pb.Item, field: str, settled: Callable[[NDArray[np.float32], str], NDArray[np.float16]]
+) -> tuple[Chunk, ...]:
     count(item.chunks, field, MAX_CHUNKS)
     chunks: dict[int, Chunk] = {}
     for number, message in enumerate(item.chunks):
@@ -77,5 +91,5 @@ def _chunks(item: common_pb.Item, field: str, version: EmbeddingVersion, metric:
         if index in chunks:
             raise InvalidArgumentError.of(f"{where}.chunk_index", f"{index} is there twice", reason="DUPLICATE_CHUNK")
         vector = f"{where}.vector"
-        chunks[index] = Chunk(index, to_half(read_vector(message.vector, vector), version.dimension, metric, vector))
+        chunks[index] = Chunk(index, settled(read_vector(message.vector, vector), vector))
     return tuple(chunks.values())

@@ -122,7 +122,7 @@ class EventTypeSetting(_message.Message):
     def __init__(self, type: _Optional[str] = ..., weight: _Optional[float] = ..., half_life: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class EmbeddingVersion(_message.Message):
-    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at")
+    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at", "input_dimension")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class EmbeddingVersion(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     ACTIVATED_AT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DIMENSION_FIELD_NUMBER: _ClassVar[int]
     version: int
     model: str
     dimension: int
@@ -137,15 +138,28 @@ class EmbeddingVersion(_message.Message):
     state: EmbeddingVersionState
     created_at: _timestamp_pb2.Timestamp
     activated_at: _timestamp_pb2.Timestamp
-    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    input_dimension: int
+    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., input_dimension: _Optional[int] = ...) -> None: ...
+
+class Projection(_message.Message):
+    __slots__ = ("input_dimension", "matrix", "bias")
+    INPUT_DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    MATRIX_FIELD_NUMBER: _ClassVar[int]
+    BIAS_FIELD_NUMBER: _ClassVar[int]
+    input_dimension: int
+    matrix: _common_pb2.Vector
+    bias: _common_pb2.Vector
+    def __init__(self, input_dimension: _Optional[int] = ..., matrix: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., bias: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("collection", "embedding_version")
+    __slots__ = ("collection", "embedding_version", "projection")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
     collection: Collection
     embedding_version: EmbeddingVersion
-    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., embedding_version: _Optional[_Union[EmbeddingVersion, _Mapping]] = ...) -> None: ...
+    projection: Projection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., embedding_version: _Optional[_Union[EmbeddingVersion, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)
@@ -212,12 +226,14 @@ class DeleteCollectionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class CreateEmbeddingVersionRequest(_message.Message):
-    __slots__ = ("collection", "embedding_version")
+    __slots__ = ("collection", "embedding_version", "projection")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
     collection: str
     embedding_version: EmbeddingVersion
-    def __init__(self, collection: _Optional[str] = ..., embedding_version: _Optional[_Union[EmbeddingVersion, _Mapping]] = ...) -> None: ...
+    projection: Projection
+    def __init__(self, collection: _Optional[str] = ..., embedding_version: _Optional[_Union[EmbeddingVersion, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
 class CreateEmbeddingVersionResponse(_message.Message):
     __slots__ = ("embedding_version",)

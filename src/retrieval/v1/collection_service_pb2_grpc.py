@@ -109,7 +109,7 @@ class CollectionServiceServicer:
 
     def CreateCollection(self, request, context):
         """Declares a collection and its first embedding version, which is active at once.
-        ALREADY_EXISTS (COLLECTION_EXISTS) where the name is taken.
+        ALREADY_EXISTS (COLLECTION_EXISTS) where the name is taken. For a projection see CreateEmbeddingVersion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +145,8 @@ class CollectionServiceServicer:
 
     def CreateEmbeddingVersion(self, request, context):
         """Adds an embedding version (another model or dimension) beside the active one. Fill it with upserts that name it.
+        INVALID_ARGUMENT (AMBIGUOUS_INPUT_DIMENSION, PROJECTION_SHAPE_MISMATCH, VECTOR_NOT_FINITE) for a projection that is
+        none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -97,8 +97,8 @@ class FeedbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUserData(self, request, context):
-        """Removes all that is stored of a user in a collection: events, edges, profiles, training pairs. May be repeated, and
-        should be where events of the user were still being sent. Counters of items name nobody, and stay.
+        """Removes all that is stored of a user in a collection: events, edges, interests, vectors, training pairs. May be
+        repeated, and should be where events of the user were still being sent. Counters of items name nobody, and stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,6 @@ from retrieval.domain.search import (
     Shortfall,
     Source,
 )
-from retrieval.domain.vectors import to_half
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +68,7 @@ class UserCandidates:
     """A checked request; `history` None means the stored events of `user_id`.
 
     `strategies`: none for the default, one to use, or several to choose from by the bandit in `context`. `sources`:
-    changes to single sources. `user_vector`: (dim,) float32 in place of the one that is set for the user.
+    changes to single sources. `user_vector`: (n,) float32 in place of the one that is set for the user.
     """
 
     collection: str
@@ -142,7 +141,7 @@ class CandidateEngine:
             weights_of(strategy, trained=trained)
         vector = None
         if request.user_vector is not None:
-            vector = to_half(request.user_vector, scope.version.dimension, scope.collection.metric, "user_vector")
+            vector = await self._pipeline.query(scope, request.user_vector, "user_vector")
         state = await self._state(scope, request)
         scope.watch.lap("profile")
         report = SearchReport(Source.EXACT, scope.version.version, options.limit)

@@ -40,8 +40,9 @@ _EVERYTHING = Viewer(unrestricted=True)
 class UserState:
     """A user at a moment. `positives`: (item, first time, strongest weight), oldest first; `event_count`: those read.
 
-    `interests` and `vectors` by embedding version id; `vectors` are those that were set for the user. `drawn` and
-    `results` keep what was worked out for this very state.
+    `interests`, `interests_at` and `vectors` by embedding version id: the interests, when they were worked out
+    (microseconds since the epoch), and the vectors that were set for the user. `drawn` and `results` keep what was
+    worked out for this very state.
     """
 
     user_id: str
@@ -53,6 +54,7 @@ class UserState:
     turned_down_owners: frozenset[str]
     edges: OwnerEdges
     interests: dict[int, tuple[Interest, ...]] = field(default_factory=dict)
+    interests_at: dict[int, int] = field(default_factory=dict)
     vectors: dict[int, NDArray[np.float16] | None] = field(default_factory=dict)
     drawn: dict[Any, Any] = field(default_factory=dict)
     results: dict[Any, Any] = field(default_factory=dict)
@@ -87,6 +89,10 @@ class UserStates:
             self._unsubscribe()
             self._unsubscribe = None
         self._kept.clear()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return when the interests worked out so far are stored."""
         if self._writes:
             await asyncio.wait(self._writes)
 
@@ -129,7 +135,7 @@ class UserStates:
         if known is not None:
             return known
         strongest = list(state.engagement.attracting)[:PROFILE_ITEMS]
-        found = await self._stores.index.vectors(version, strongest, _EVERYTHING) if strongest else {}
+        found = await self._vectors(version, strongest)
         used = [item_id for item_id in strongest if item_id in found]
         known = ()
         if used:
@@ -137,11 +143,23 @@ class UserStates:
             weights = np.array([state.engagement.attracting[item_id] for item_id in used], np.float32)
             known = interests(used, rows, weights)
         state.interests[version.version_id] = known
+        state.interests_at[version.version_id] = time.time_ns() // 1000
         if state.user_id and self._unsubscribe is not None:
             task = asyncio.create_task(self._stores.profiles.save_interests(version, state.user_id, known))
             self._writes.add(task)
             task.add_done_callback(self._written)
         return known
+
+    async def _vectors(self, version: EmbeddingVersion, item_ids: list[str]) -> dict[str, NDArray[np.float16]]:
+        """Chunk vectors by item. What a cache does not have yet the store is asked for: interests are kept for long."""
+        if not item_ids:
+            return {}
+        index = self._stores.index
+        found = await index.vectors(version, item_ids, _EVERYTHING)
+        missing = [item_id for item_id in item_ids if item_id not in found]
+        if missing:
+            found |= await index.vectors(version, missing, _EVERYTHING, await self._stores.items.token())
+        return found
 
     async def vector(self, state: UserState, version: EmbeddingVersion) -> NDArray[np.float16] | None:
         """The vector that was set for a stored user."""
