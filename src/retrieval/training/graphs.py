@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
 from retrieval.domain.co_engagement import DAY_US, Graph
 
@@ -124,17 +125,23 @@ def linear_graph(log: EngagementLog, popularity: NDArray[np.float32]) -> Graph:
         return Graph(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
     users = int(log.users.max()) + 1
     ones = sparse.csr_matrix((np.ones(len(log), np.float32), (log.users, log.items)), (users, n))[:, kept]
-    gram = (ones.T @ ones).toarray().astype(np.float64)
-    gram[np.diag_indices(len(kept))] += LINEAR_PENALTY
-    inverse = np.linalg.inv(gram)
-    weights = (inverse / -np.diag(inverse)).astype(np.float32)
+    gram = (ones.T @ ones).toarray(order="F")
+    gram[np.diag_indices(len(kept))] += np.float32(LINEAR_PENALTY)
+    # The penalty keeps the matrix far from singular: single precision gives the same weights to seven digits.
+    lower, _ = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    inverse, _ = lapack.spotri(lower, lower=1, overwrite_c=1)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    local = strongest(sparse.csr_matrix(weights), NEIGHBOURS)
     lengths = np.zeros(n, np.int64)
-    lengths[kept] = np.diff(local.offsets)
+    count = min(NEIGHBOURS, len(kept) - 1)
+    lengths[kept] = count
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    # Rows of the local graph stand in the order of `kept`; those of the whole one by item.
-    order = np.argsort(kept, kind="stable")
-    pieces = [np.arange(local.offsets[i], local.offsets[i + 1]) for i in order]
-    edges = np.concatenate(pieces)
-    return Graph(offsets, kept[local.items[edges]].astype(np.int32), local.weights[edges])
+    items = np.empty(len(kept) * count, np.int32)
+    values = np.empty(len(kept) * count, np.float32)
+    # Rows of `weights` stand in the order of `kept`, those of the graph by item.
+    for place, row in enumerate(np.argsort(kept, kind="stable").tolist()):
+        nearest = np.argpartition(-np.abs(weights[row]), count - 1)[:count]
+        items[place * count : (place + 1) * count] = kept[nearest]
+        values[place * count : (place + 1) * count] = weights[row, nearest]
+    return Graph(offsets, items, values)
