@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -72,6 +73,7 @@ def sources_of(result: SearchResult) -> set[str]:
 
 async def test_stored_history(agreement: Agreement, catalogue: DataSet, reference: Stores, postgres: Stores) -> None:
     ids = listed(catalogue)
+    personal = 0
     for start in range(0, 120, 8):
         user, own = f"reader-{start}", ids[start : start + 8]
         kinds = ("like", "view", "click", "purchase", "impression", "share", "save", "dwell")
@@ -84,8 +86,9 @@ async def test_stored_history(agreement: Agreement, catalogue: DataSet, referenc
         found = {report.name: report.returned for report in result.report.sources}
         assert found["interests"] >= 50
         assert found["similar"] >= 50
-        assert sources_of(result) & {"interests", "similar"}
+        personal += bool(sources_of(result) & {"interests", "similar"})
         check_contributions(result, dict(UNTRAINED))
+    assert personal >= 10
 
 
 async def test_explicit_history(agreement: Agreement, catalogue: DataSet) -> None:
@@ -178,6 +181,11 @@ async def test_a_vector_stands_for_the_user(agreement: Agreement, catalogue: Dat
         if agreement.backend.exact:
             assert [h.item_id for h in result.hits] == [h.item_id for h in nearest.hits[:10]]
         assert sources_of(result) == {"user_vector"}
+        few = replace(request, sources={"user_vector": SourceSetting(quota=3)})
+        found = await agreement.backend.search(few)
+        assert [(report.name, report.returned) for report in found.report.sources if report.returned] == [
+            ("user_vector", 3)
+        ]
     with pytest.raises(InvalidArgumentError) as wrong:
         await agreement.backend.search(UserCandidates(catalogue.name, "ann", user_vector=np.ones(3, np.float32)))
     assert wrong.value.violations[0].field == "user_vector"

@@ -156,7 +156,7 @@ class Sources:
             vector = await self.states.vector(self.state, self.scope.version)
         if vector is None:
             return []
-        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])
+        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])[:quota]
 
     async def _in_network(self, quota: int) -> list[str]:
         """The newest items of owners whom the user follows."""
