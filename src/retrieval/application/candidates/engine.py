@@ -153,7 +153,7 @@ class CandidateEngine:
             None if key is None or options.min_consistency_token else await self._known(scope, state, catalogue, key)
         )
         if known is not None:
-            return self._again(scope, known, report)
+            return await self._again(scope, known, report)
         weights = {**weights_of(strategy, trained=trained)}
         quotas = {name: QUOTAS[name] for name in weights}
         for name, setting in request.sources.items():
@@ -212,9 +212,12 @@ class CandidateEngine:
     def _generation(self, scope: Scope) -> int:
         return 0 if self._stores.cache is None else self._stores.cache.generation(scope.version)
 
-    def _again(self, scope: Scope, known: tuple[list[Hit], SearchReport], fresh: SearchReport) -> SearchResult:
-        hits, report = known
+    async def _again(self, scope: Scope, known: tuple[list[Hit], SearchReport], fresh: SearchReport) -> SearchResult:
+        """The hits as they were, with the items as they are."""
+        kept, report = known
+        hits = [replace(hit) for hit in kept]
         scope.watch.lap("cached")
+        await self._pipeline.hydrate(scope, hits)
         return SearchResult(
             hits,
             replace(
@@ -275,7 +278,8 @@ class CandidateEngine:
             results.pop(next(iter(results)))
         until_s = time.monotonic() + RESULT_TTL_S
         generation = self._generation(question.scope)
-        results[question.key] = _Kept(until_s, generation, report.model_version, hits, report, question.predicate)
+        bare = [replace(hit, item=None) for hit in hits]
+        results[question.key] = _Kept(until_s, generation, report.model_version, bare, report, question.predicate)
 
     async def _admitted(
         self, scope: Scope, ordered: list[str], predicate: Predicate, wanted: int
