@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from retrieval.application.bandit import choose_strategy
+from retrieval.application.bandit import check_context, choose_strategy
 from retrieval.application.candidates.catalogue import Catalogues
 from retrieval.application.candidates.sources import Sources
 from retrieval.application.candidates.strategies import (
@@ -26,7 +26,6 @@ from retrieval.application.candidates.strategies import (
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
 from retrieval.domain.blend import RRF_K
-from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
 from retrieval.domain.rerank import RerankPool, rerank
@@ -136,6 +135,7 @@ class CandidateEngine:
             options = replace(options, viewer=Viewer(request.user_id))
         scope = await self._pipeline.scope(request.collection, options)
         check_filter(options.filter, scope.collection, "options.filter")
+        check_context(request.context)
         catalogue = await self._catalogues.of(scope.collection)
         trained = catalogue.model is not None
         for strategy in request.strategies:
@@ -367,12 +367,3 @@ def _key(request: UserCandidates, scope: Scope, strategy: Strategy) -> Any:
     own = strategy.name, tuple(sorted(strategy.weights.items()))
     options = replace(scope.options, min_consistency_token="")
     return scope.version.version_id, request.include_seen, own, sources, options
-
-
-def check_sources(sources: Mapping[str, SourceSetting]) -> None:
-    """Raises: InvalidArgumentError for a source that there is not."""
-    for name in sources:
-        if name not in QUOTAS:
-            raise InvalidArgumentError.of(
-                "sources", f"{name!r} is none of {', '.join(QUOTAS)}", reason="UNKNOWN_SOURCE"
-            )
