@@ -136,7 +136,7 @@ class World:
         await activate(self.stores, collection, blended(log), str(self.models))
 
     def request(self) -> UserCandidates:
-        """A random request; one in three repeats what was just asked, so that results that are kept come to light."""
+        """A random request."""
         chooser = self.chooser
         user = chooser.choice(USERS)
         history = None
@@ -163,6 +163,22 @@ class World:
                 for name in chooser.sample(sorted(QUOTAS), chooser.choice((0, 0, 1, 3)))
             },
             user_vector=self.data.queries[0] if chooser.random() < 0.1 else None,
+        )
+
+    def like(self, request: UserCandidates) -> UserCandidates:
+        """A request that differs in one thing: it must not be given the other's result."""
+        options, chooser = request.options, self.chooser
+        hidden = tuple(chooser.sample(self.shown, min(3, len(self.shown))))
+        return chooser.choice(
+            (
+                replace(request, options=replace(options, viewer=self._viewer())),
+                replace(request, options=replace(options, filter=self._filter())),
+                replace(request, options=replace(options, exclude_item_ids=hidden)),
+                replace(request, options=replace(options, limit=3)),
+                replace(request, include_seen=not request.include_seen),
+                replace(request, user_id=chooser.choice(USERS)),
+                replace(request, strategies=self._strategies()),
+            )
         )
 
     def _filter(self) -> Filter:

@@ -227,14 +227,16 @@ async def test_a_token_asks_for_what_is_now(shop: Shop) -> None:
     assert (await shop.ask()).report.cached
 
 
-async def test_no_cache_reads_anew_what_was_not_told(shop: Shop) -> None:
-    """A change that went unheard is seen by who does not want to be served from memory."""
+@pytest.mark.parametrize("by_token", [False, True])
+async def test_what_was_not_told_is_read_where_asked_for(shop: Shop, by_token: bool) -> None:
+    """A change that went unheard is seen by who does not want to be served from memory, or names the write."""
     hits = await shop.kept()
     assert shop.engine.states._unsubscribe is not None
     shop.engine.states._unsubscribe()
-    await shop.like("ann", hits[0], kind="view")
+    token = await shop.like("ann", hits[0], kind="view")
     assert hits[0] in [h.item_id for h in (await shop.ask()).hits]
-    fresh = await shop.ask(no_cache=True)
+    options = SearchOptions(min_consistency_token=token if by_token else "")
+    fresh = await shop.ask(no_cache=not by_token, options=options)
     assert hits[0] not in [h.item_id for h in fresh.hits]
     assert not fresh.report.cached
 

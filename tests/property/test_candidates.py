@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from retrieval.application.candidates.engine import UserCandidates
     from retrieval.application.ports import Stores
     from retrieval.postgres.adapter import PostgresAdapter
 
@@ -43,8 +44,14 @@ async def engine_over(stores: Stores) -> AsyncIterator[CandidateEngine]:
         await engine.close()
 
 
+def asked_next(world: World, request: UserCandidates) -> UserCandidates:
+    """The same again, so that results that are kept come to light; or something close to it, or something else."""
+    drawn = world.chooser.random()
+    return request if drawn < 0.3 else world.like(request) if drawn < 0.5 else world.request()
+
+
 async def test_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand requests. What a result that is kept would hide comes to light, since one in three is a repeat."""
+    """Ten thousand requests. Things happen in between, most of them to what was just shown."""
     # Facts of the collection are old after a moment: they are read again and again while requests come in.
     monkeypatch.setattr(catalogue, "REFRESH_S", 0.05)
     seen: Counter[str] = Counter()
@@ -58,8 +65,7 @@ async def test_reference(monkeypatch: pytest.MonkeyPatch) -> None:
                     await world.train()
                 if world.chooser.random() < 0.2:
                     await world.change()
-                if world.chooser.random() < 0.7:
-                    request = world.request()
+                request = asked_next(world, request)
                 result = await engine.search(request)
                 world.check(request, result)
                 seen["cached"] += result.report.cached
@@ -93,8 +99,7 @@ async def test_postgres_with_a_cache(
                 changed = world.chooser.random() < 0.3
                 if changed:
                     await world.change()
-                if world.chooser.random() < 0.6:
-                    request = world.request()
+                request = asked_next(world, request)
                 if changed and world.token and world.chooser.random() < 0.5:
                     asked = replace(request, options=replace(request.options, min_consistency_token=world.token))
                 else:
