@@ -91,6 +91,21 @@ GROUP BY item_id
 ORDER BY max(occurred_at) DESC, item_id DESC
 LIMIT $3
 
+-- name: turned_down
+-- Expects the primary key. Takes the event types that weigh less than 0, and for ratings, whose sign their value
+-- decides, their weight and the top of the scale.
+SELECT item_id
+FROM retrieval.events
+WHERE
+    collection_id = $1 AND user_id = $2
+    AND (
+        (event_type = ANY($3::text[]) AND (event_type <> 'dwell' OR dwell_ms IS DISTINCT FROM 0))
+        OR (event_type = 'rating' AND $4::float8 * coalesce(2 * value / $5::float8 - 1, 1) < 0)
+    )
+GROUP BY item_id
+ORDER BY max(occurred_at) DESC, item_id DESC
+LIMIT $6
+
 -- name: owners_of
 -- Expects the primary key of items.
 SELECT DISTINCT owner_id FROM retrieval.items WHERE collection_id = $1 AND item_id = ANY($2::text[])

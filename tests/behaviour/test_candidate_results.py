@@ -92,7 +92,6 @@ async def shop(stores: Stores) -> AsyncIterator[Shop]:
     await made.told()
     yield made
     await engine.close()
-    await stores.collections.delete(collection.name)
 
 
 async def test_a_result_serves_again(shop: Shop) -> None:
@@ -293,3 +292,27 @@ async def test_a_hundred_thousand_seen_items(stores: Stores, name: str) -> None:
     finally:
         await engine.close()
         await stores.collections.delete(collection.name)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("not_interested", None), ("report", None), ("rating", 2.0)])
+async def test_what_was_turned_down_long_ago_stays_away(shop: Shop, kind: str, value: float | None) -> None:
+    """However much happened since, and even where seen items may come back; liking it lately changes nothing."""
+    away, rated = shop.ids[10], shop.ids[11]
+    long_ago = NOW_US - 10**13
+    against = [
+        Event("eve", away, kind, long_ago, "e", value),
+        Event("eve", rated, "rating", long_ago, "e", 3.0),
+        Event("eve", rated, "dwell", long_ago, "d", dwell_ms=0),
+    ]
+    await shop.stores.events.record(shop.collection, against)
+    assert await shop.stores.events.turned_down(shop.collection, "eve", 10) == [away]
+    since = [Event("eve", shop.ids[n % 5], "view", NOW_US - n * 1_000_000, "e") for n in range(1, MAX_HISTORY)]
+    await shop.stores.events.record(shop.collection, [*since, Event("eve", away, "like", NOW_US - 1, "e")])
+    assert all(e.item_id != rated for e in await shop.stores.events.history(shop.collection, "eve", MAX_HISTORY))
+    for include_seen in (True, False):
+        result = await shop.ask("eve", include_seen=include_seen, options=SearchOptions(limit=60))
+        shown = {h.item_id for h in result.hits}
+        assert away not in shown
+        assert (rated in shown) is include_seen
+        state = await shop.engine.states.of(shop.collection, "eve")
+        assert away not in {item_id for item_id, _, _ in state.positives}

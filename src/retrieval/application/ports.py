@@ -271,6 +271,10 @@ class EventStore(Protocol):
         """Ids of the items the user has any event with, latest first, at most `count`."""
         ...
 
+    async def turned_down(self, collection: Collection, user_id: str, count: int) -> list[str]:
+        """Ids of the items the user has an event with that weighs less than 0, latest first, at most `count`."""
+        ...
+
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """Owners of those items."""
         ...

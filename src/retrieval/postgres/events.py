@@ -104,6 +104,21 @@ class PostgresEvents:
             rows = await connection.fetch(queries("events")["seen"], collection.collection_id, user_id, count)
         return [r[0] for r in rows]
 
+    async def turned_down(self, collection: Collection, user_id: str, count: int) -> list[str]:
+        """See `EventStore`."""
+        types = event_types_of(collection)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                queries("events")["turned_down"],
+                collection.collection_id,
+                user_id,
+                [name for name, kind in types.items() if kind.weight < 0 and name != "rating"],
+                types["rating"].weight,
+                collection.rating_scale_max,
+                count,
+            )
+        return [r[0] for r in rows]
+
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """See `EventStore`."""
         async with self._database.connection() as connection:

@@ -52,6 +52,13 @@ class ReferenceEvents:
         everything = await self.history(collection, user_id, len(self._memory.held(collection).events))
         return list(dict.fromkeys(e.item_id for e in everything))[:count]
 
+    async def turned_down(self, collection: Collection, user_id: str, count: int) -> list[str]:
+        """See `EventStore`."""
+        held = self._memory.held(collection)
+        types, scale = event_types_of(collection), collection.rating_scale_max
+        everything = await self.history(collection, user_id, len(held.events))
+        return list(dict.fromkeys(e.item_id for e in everything if fresh_weight(e, scale, types) < 0))[:count]
+
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """See `EventStore`."""
         items = self._memory.held(collection).items

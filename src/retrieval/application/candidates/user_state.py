@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,13 @@ class UserState:
         return "" if self.positives else "NO_POSITIVE_HISTORY"
 
 
+class _Older(NamedTuple):
+    """What is known of a user by more events than are read one by one."""
+
+    seen: frozenset[str] = frozenset()
+    turned_down: frozenset[str] = frozenset()
+
+
 class UserStates:
     """Loads states, and keeps them while `following` tells of every change."""
 
@@ -116,7 +123,7 @@ class UserStates:
         types = event_types_of(collection)
         against = sorted({e.item_id for e in events if types[e.event_type].against_owner})
         owners = await self._stores.events.owners_of(collection, against) if against else set()
-        return _state(collection, "", events, None, OwnerEdges(), frozenset(owners - {""}))
+        return _state(collection, "", events, _Older(), OwnerEdges(), frozenset(owners - {""}))
 
     async def interests(self, state: UserState, version: EmbeddingVersion) -> tuple[Interest, ...]:
         """The user's interests in an embedding version; those of a stored user are stored too, soon.
@@ -159,10 +166,15 @@ class UserStates:
             self._stores.events.history(collection, user_id, MAX_HISTORY),
             self._stores.engagement.edges(collection, user_id),
         )
-        seen = None
+        older = _Older()
         if len(events) == MAX_HISTORY:
-            seen = frozenset(await self._stores.events.seen(collection, user_id, MAX_SEEN))
-        return _state(collection, user_id, events, seen, edges, frozenset())
+            # What was seen, and what was turned down, stays so however much happened since.
+            seen, turned_down = await asyncio.gather(
+                self._stores.events.seen(collection, user_id, MAX_SEEN),
+                self._stores.events.turned_down(collection, user_id, MAX_SEEN),
+            )
+            older = _Older(frozenset(seen), frozenset(turned_down))
+        return _state(collection, user_id, events, older, edges, frozenset())
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writes.discard(task)
@@ -208,20 +220,26 @@ def _state(
     collection: Collection,
     user_id: str,
     events: Sequence[Event],
-    seen: frozenset[str] | None,
+    older: _Older,
     edges: OwnerEdges,
     owners: frozenset[str],
 ) -> UserState:
     types = event_types_of(collection)
     scale = collection.rating_scale_max
     engagement = read_history(events, scale, time.time_ns() // 1000, types)
+    if older.turned_down:
+        engagement = replace(
+            engagement,
+            attracting={i: weight for i, weight in engagement.attracting.items() if i not in older.turned_down},
+            repelling=engagement.repelling | older.turned_down,
+        )
     fresh = [fresh_weight(event, scale, types) for event in events]
     return UserState(
         user_id,
         events,
         engagement,
         first_positives(events, engagement, fresh),
-        engagement.seen if seen is None else seen | engagement.seen,
+        engagement.seen | older.seen,
         edges.blocked | edges.muted | owners,
         edges,
     )
