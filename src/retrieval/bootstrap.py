@@ -130,7 +130,9 @@ async def train_model(
     (TRAINING_NOT_INSTALLED, TOO_FEW_EVENTS).
     """
     try:
-        from retrieval.training.run import NotEnoughError  # noqa: PLC0415  # an extra
+        import implicit  # noqa: F401, PLC0415  # the extra; its other parts come with it
+
+        from retrieval.training.run import NotEnoughError  # noqa: PLC0415
     except ImportError as error:
         raise FailedPreconditionError(
             "training needs more packages: pip install 'retrieval-service[train]'", reason="TRAINING_NOT_INSTALLED"
@@ -155,13 +157,25 @@ async def train_and_register(
     fresh: bool = False,
 ) -> ModelVersion:
     """`train_model` on stores that are open. Raises: NotEnoughError."""
-    from retrieval.training.run import PARAMETERS, Progress, open_checkpoints, restored_log, train  # noqa: PLC0415
+    from retrieval.training.run import (  # noqa: PLC0415
+        PARAMETERS,
+        NotEnoughError,
+        Progress,
+        open_checkpoints,
+        restored_log,
+        train,
+    )
 
     collection = await stores.collections.get(collection_name)
     kept = open_checkpoints(data_dir / "training" / str(collection.collection_id), fresh=fresh)
     events = stores.archive.engagements(collection)
     log = await restored_log(collection, events, kept, lambda count: report(Progress(0, 0, "read", count)))
-    trained = await asyncio.to_thread(train, log, kept, report)
+    try:
+        trained = await asyncio.to_thread(train, log, kept, report)
+    except NotEnoughError:
+        # The next run is to look at the events that there are by then.
+        kept.discard()
+        raise
     moment = datetime.now(UTC)
     model = await stores.models.register(
         collection,

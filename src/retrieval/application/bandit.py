@@ -46,7 +46,7 @@ async def choose_strategy(
     Raises: InvalidArgumentError (INVALID_REQUEST) with the path `strategies` or `context`.
     """
     _check_strategies(strategies)
-    _check_context(context)
+    check_context(context)
     hashed = context_hash(context)
     stored = await stores.bandits.arms(collection, hashed, strategies)
     now_us = time.time_ns() // 1000
@@ -89,7 +89,8 @@ def _check_strategies(strategies: Sequence[str]) -> None:
             raise InvalidArgumentError.of(f"strategies[{number}]", f"{name!r} is named twice")
 
 
-def _check_context(context: Mapping[str, str]) -> None:
+def check_context(context: Mapping[str, str]) -> None:
+    """Raises: InvalidArgumentError (INVALID_REQUEST) with the path `context`."""
     if len(context) > MAX_CONTEXT_PAIRS:
         raise InvalidArgumentError.of("context", f"has {len(context)} pairs, at most {MAX_CONTEXT_PAIRS}")
     for name, value in context.items():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import replace
 from io import BytesIO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,6 +16,14 @@ from retrieval.domain.co_engagement import CoEngagement, Graph
 FORMAT = 1
 _GRAPHS = ("co_visited", "recent", "sequence", "linear")
 _ARRAYS = ("popularity", "factors", "gram")
+_PARTS = [f"{name}.{part}" for name in _GRAPHS for part in Graph._fields]
+_WITHOUT_BLEND = {"format", "numbers", "trained_at", "names", "name_lengths", *_ARRAYS, *_PARTS}
+
+UNREADABLE = (
+    *(OSError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    *(MemoryError, SyntaxError, BadZipFile, struct.error, zlib.error),
+)
+"""What NumPy and the archive below it raise, beside ValueError, for bytes that are damaged, depending on where."""
 
 
 def to_bytes(model: CoEngagement) -> bytes:
@@ -61,8 +72,8 @@ def from_bytes(data: bytes, version: str) -> CoEngagement:
                 sequence=graphs["sequence"],
                 linear=graphs["linear"],
             )
-            if "blend.mean" in arrays:
+            if set(arrays.files) != _WITHOUT_BLEND:
                 model = replace(model, blend=Blend(*(arrays[f"blend.{part}"] for part in Blend._fields)))
-    except (KeyError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ValueError("not a co-engagement model") from error
     return model

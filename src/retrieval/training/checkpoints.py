@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from retrieval.domain.model_bytes import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Arrays = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -29,7 +34,7 @@ class Checkpoints:
         self._directory = directory
         self._marker = json.dumps(settings, sort_keys=True)
         path = directory / "settings.json"
-        known = path.exists() and path.read_text() == self._marker
+        known = path.exists() and path.read_bytes() == self._marker.encode()
         if not known or time.time() - path.stat().st_mtime > valid_s:
             self.discard()
 
@@ -43,12 +48,16 @@ class Checkpoints:
         return arrays
 
     def load(self, name: str) -> Arrays | None:
-        """The arrays of a step that is done."""
+        """The arrays of a step that is done; None where it is not, or where they cannot be read."""
         path = self._directory / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (ValueError, *UNREADABLE):
+            log.warning("the checkpoint %s is damaged: its step is done anew", path, exc_info=True)
+            return None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Note that a step is done: whole or not at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from retrieval.domain.co_engagement import CoEngagement
     from retrieval.domain.model import Collection, Event
     from retrieval.training.examples import Kind
+
+notes = logging.getLogger(__name__)
 
 VALIDATED_SHARE = 0.1
 """Part of the examples that the blend is judged on before it learns from all of them."""
@@ -143,8 +146,7 @@ def _train(log: EngagementLog, kept: Checkpoints, report: Callable[[Progress], N
     if not any(kind.labels for kind in kinds):
         raise NotEnoughError("no user has chosen two items yet: there is nothing to learn from")
     report(Progress(1, steps, "fit"))
-    saved = kept.step("model", lambda: {"bytes": np.frombuffer(to_bytes(fit(log, threads=threads)), np.uint8)})
-    model = from_bytes(saved["bytes"].tobytes(), "")
+    model = _fitted(log, kept, threads)
     examples: list[list[Example]] = []
     for number, kind in enumerate(kinds, start=2):
         report(Progress(number, steps, f"examples {kind.name}"))
@@ -161,6 +163,18 @@ def _train(log: EngagementLog, kept: Checkpoints, report: Callable[[Progress], N
     return Trained(
         replace(model, blend=learn_blend(everything)), {**metrics, **{k: float(v) for k, v in counts.items()}}
     )
+
+
+def _fitted(log: EngagementLog, kept: Checkpoints, threads: int) -> CoEngagement:
+    saved = kept.load("model")
+    if saved is not None:
+        try:
+            return from_bytes(saved["bytes"].tobytes(), "")
+        except ValueError:
+            notes.warning("the model that an earlier run fitted cannot be read: it is fitted anew", exc_info=True)
+    model = fit(log, threads=threads)
+    kept.save("model", {"bytes": np.frombuffer(to_bytes(model), np.uint8)})
+    return replace(model, numbers={item_id: number for number, item_id in enumerate(model.item_ids)})
 
 
 def _examples_of(log: EngagementLog, kind: Kind, threads: int) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def _strategy(message: retrieval_pb.CandidateStrategy, field: str) -> Strategy:
     for source, weight in sorted(message.source_weights.items()):
         where = f"{field}.source_weights[{source[:64]!r}]"
         weights[_source(source, where)] = _weight(weight, where)
-    require(weights or name in STRATEGIES, f"{field}.source_weights", f"are required: {name!r} is not built in")
+    where = f"{field}.source_weights"
+    require(weights or name in STRATEGIES, where, f"are required: {name!r} is not built in", "UNKNOWN_STRATEGY")
     return Strategy(name, weights)
 
 

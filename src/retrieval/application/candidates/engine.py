@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.application.bandit import choose_strategy
+from retrieval.application.bandit import check_context, choose_strategy
 from retrieval.application.candidates.catalogue import Catalogues
+from retrieval.application.candidates.results import KeptResult, KeptResults
 from retrieval.application.candidates.sources import Sources
 from retrieval.application.candidates.strategies import (
     CO_ENGAGEMENT,
@@ -26,7 +27,6 @@ from retrieval.application.candidates.strategies import (
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
 from retrieval.domain.blend import RRF_K
-from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
 from retrieval.domain.rerank import RerankPool, rerank
@@ -42,7 +42,7 @@ from retrieval.domain.search import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,10 +54,6 @@ if TYPE_CHECKING:
     from retrieval.application.search import Scope, SearchPipeline
     from retrieval.domain.model import Event
 
-RESULT_TTL_S = 30.0
-"""How long a result serves again: what trends and what is new moves on."""
-KEPT_RESULTS = 8
-"""Results kept a user."""
 POOL_PER_HIT = 4
 """Candidates a hit that a rerank chooses from."""
 ADMITTED_AT_ONCE = 256
@@ -83,17 +79,6 @@ class UserCandidates:
     no_cache: bool = False
 
 
-class _Kept(NamedTuple):
-    """A result, until when it serves (monotonic seconds), and what must not have changed meanwhile."""
-
-    until_s: float
-    generation: int
-    model_version: str
-    hits: list[Hit]
-    report: SearchReport
-    predicate: Predicate
-
-
 @dataclass(slots=True)
 class _Question:
     """One search under way. `banned`: ids that must not be proposed; `key`: see `_key`."""
@@ -115,6 +100,7 @@ class CandidateEngine:
         self._pipeline = pipeline
         self.states = UserStates(stores)
         self._catalogues = Catalogues(stores)
+        self._results = KeptResults()
 
     def open(self) -> None:
         """Follow changes of users, and keep states and results from now on."""
@@ -124,6 +110,7 @@ class CandidateEngine:
         """Keep nothing any more."""
         await self.states.close()
         await self._catalogues.close()
+        self._results.clear()
 
     async def search(self, request: UserCandidates) -> SearchResult:
         """Unseen candidates, best first; flagged degraded where nothing is known of what the user likes.
@@ -135,6 +122,7 @@ class CandidateEngine:
             options = replace(options, viewer=Viewer(request.user_id))
         scope = await self._pipeline.scope(request.collection, options)
         check_filter(options.filter, scope.collection, "options.filter")
+        check_context(request.context)
         catalogue = await self._catalogues.of(scope.collection)
         trained = catalogue.model is not None
         for strategy in request.strategies:
@@ -147,18 +135,16 @@ class CandidateEngine:
         report = SearchReport(Source.EXACT, scope.version.version, options.limit)
         strategy = await self._strategy(scope, request, report)
         report.model_version = catalogue.model.version if catalogue.model is not None else ""
-        key = _key(request, scope, strategy)
-        known = (
-            None if key is None or options.min_consistency_token else await self._known(scope, state, catalogue, key)
-        )
+        key = _key(request, scope, state, strategy)
+        known = None if key is None or options.min_consistency_token else await self._known(scope, catalogue, key)
         if known is not None:
-            return self._again(scope, known, report)
+            return await self._again(scope, known, report)
         weights = {**weights_of(strategy, trained=trained)}
         quotas = {name: QUOTAS[name] for name in weights}
         for name, setting in request.sources.items():
             weights[name] = setting.weight if setting.weight is not None else weights.get(name, 1.0)
             quotas[name] = setting.quota if setting.quota is not None else quotas.get(name, QUOTAS[name])
-        banned = set(state.repelling) | set(options.exclude_item_ids)
+        banned = set(state.engagement.repelling) | set(options.exclude_item_ids)
         if not request.include_seen:
             banned |= state.seen
         predicate = Predicate(options.filter, scope.viewer, (), tuple(sorted(state.turned_down_owners)))
@@ -192,28 +178,32 @@ class CandidateEngine:
         scope.watch.lap("strategy")
         return named[decision.strategy]
 
-    async def _known(
-        self, scope: Scope, state: UserState, catalogue: Catalogue, key: Any
-    ) -> tuple[list[Hit], SearchReport] | None:
+    async def _known(self, scope: Scope, catalogue: Catalogue, key: Any) -> tuple[Sequence[Hit], SearchReport] | None:
         """A result for the same question, while its hits may be shown and nothing has moved on."""
-        kept = state.results.get(key)
+        kept = self._results.get(key)
         if kept is None:
             return None
-        current = time.monotonic() < kept.until_s and kept.generation == self._generation(scope)
-        if current and kept.model_version == (catalogue.model.version if catalogue.model is not None else ""):
+        if kept.generation == self._generation(scope) and kept.model_version == (
+            catalogue.model.version if catalogue.model is not None else ""
+        ):
             item_ids = [hit.item_id for hit in kept.hits]
             admitted = await self._stores.index.admitted(scope.collection, scope.version, item_ids, kept.predicate)
             if len(admitted) == len(item_ids):
                 return kept.hits, kept.report
-        state.results.pop(key, None)
+        self._results.drop(key)
         return None
 
     def _generation(self, scope: Scope) -> int:
         return 0 if self._stores.cache is None else self._stores.cache.generation(scope.version)
 
-    def _again(self, scope: Scope, known: tuple[list[Hit], SearchReport], fresh: SearchReport) -> SearchResult:
-        hits, report = known
+    async def _again(
+        self, scope: Scope, known: tuple[Sequence[Hit], SearchReport], fresh: SearchReport
+    ) -> SearchResult:
+        """The hits as they were, with the items as they are."""
+        kept, report = known
+        hits = [replace(hit) for hit in kept]
         scope.watch.lap("cached")
+        await self._pipeline.hydrate(scope, hits)
         return SearchResult(
             hits,
             replace(
@@ -269,12 +259,10 @@ class CandidateEngine:
         return SearchResult(hits, report)
 
     def _keep(self, question: _Question, hits: list[Hit]) -> None:
-        results, report = question.state.results, question.report
-        while len(results) >= KEPT_RESULTS:
-            results.pop(next(iter(results)))
-        until_s = time.monotonic() + RESULT_TTL_S
-        generation = self._generation(question.scope)
-        results[question.key] = _Kept(until_s, generation, report.model_version, hits, report, question.predicate)
+        bare = [replace(hit, item=None) for hit in hits]
+        generation, report = self._generation(question.scope), question.report
+        kept = KeptResult(time.monotonic(), generation, report.model_version, bare, report, question.predicate)
+        self._results.put(question.key, kept)
 
     async def _admitted(
         self, scope: Scope, ordered: list[str], predicate: Predicate, wanted: int
@@ -354,20 +342,11 @@ def fused(
     return scores, parts
 
 
-def _key(request: UserCandidates, scope: Scope, strategy: Strategy) -> Any:
+def _key(request: UserCandidates, scope: Scope, state: UserState, strategy: Strategy) -> Any:
     """What tells requests of one user apart; None where the result is not kept."""
     if request.history is not None or request.no_cache or request.user_vector is not None:
         return None
     sources = tuple(sorted(request.sources.items()))
     own = strategy.name, tuple(sorted(strategy.weights.items()))
     options = replace(scope.options, min_consistency_token="")
-    return scope.version.version_id, request.include_seen, own, sources, options
-
-
-def check_sources(sources: Mapping[str, SourceSetting]) -> None:
-    """Raises: InvalidArgumentError for a source that there is not."""
-    for name in sources:
-        if name not in QUOTAS:
-            raise InvalidArgumentError.of(
-                "sources", f"{name!r} is none of {', '.join(QUOTAS)}", reason="UNKNOWN_SOURCE"
-            )
+    return state.number, scope.version.version_id, request.include_seen, own, sources, options

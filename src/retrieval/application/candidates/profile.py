@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,19 +91,18 @@ class UserProfiles:
             stores.profiles.vector_set_at(version, request.user_id),
         )
         taste, gaps = facets(of_user, await self._shares_of_catalogue(collection) if of_user else {})
-        times = [event.occurred_at for event in state.events]
         return UserProfile(
             version.version,
             found,
             tuple(taste[: request.facet_limit]),
             tuple(gaps[: request.facet_limit]),
-            Counter(event.event_type for event in state.events),
+            state.event_counts,
             len(state.engagement.attracting),
             len(state.engagement.repelling),
             len(state.seen),
             state.edges,
-            max(times, default=None),
-            min(times, default=None),
+            state.newest_at,
+            state.oldest_at,
             vector_set_at,
             state.interests_at.get(version.version_id) if found else None,
             time.time_ns() // 1000,

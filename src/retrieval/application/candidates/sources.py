@@ -114,7 +114,7 @@ class Sources:
                 np.array([row[1] for row in rows], np.int64),
             )
             seen = np.zeros(len(model), bool)
-            gone = self.state.seen if self.seen_counts else self.state.repelling
+            gone = self.state.seen if self.seen_counts else self.state.engagement.repelling
             seen[[numbers[item_id] for item_id in gone if item_id in numbers]] = True
             now_us = time.time_ns() // 1000
             drawn = draw(model, everybody, past, seen, min(now_us, self.catalogue.newest_event_at or now_us))
@@ -156,7 +156,7 @@ class Sources:
             vector = await self.states.vector(self.state, self.scope.version)
         if vector is None:
             return []
-        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])
+        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])[:quota]
 
     async def _in_network(self, quota: int) -> list[str]:
         """The newest items of owners whom the user follows."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from retrieval.domain.model import Viewer
 from retrieval.domain.owner_edges import OwnerEdges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,40 +31,42 @@ MAX_SEEN = 1_000_000
 """Items a user has seen that are left out: the latest."""
 PROFILE_ITEMS = 200
 """Strongest items that make the interests: more change them little and cost a row read each."""
-KEPT_IDS = 5_000_000
-"""Seen ids over all users in memory: some 100 bytes each."""
-KEPT_USERS = 20_000
+KEPT_BYTES = 512 * 2**20
+"""States in memory over all users, as estimated by `_size`."""
 
 _EVERYTHING = Viewer(unrestricted=True)
+_numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
 class UserState:
-    """A user at a moment. `positives`: (item, first time, strongest weight), oldest first; `event_count`: those read.
+    """A user at a moment, which `number` tells from all others. Times are in microseconds since the epoch.
 
-    `interests`, `interests_at` and `vectors` by embedding version id: the interests, when they were worked out
-    (microseconds since the epoch), and the vectors that were set for the user. `drawn` and `results` keep what was
+    `event_counts`: by type, of the events that were read, which happened from `oldest_at` to `newest_at`. `positives`:
+    (item, first time, strongest weight), oldest first. `interests`, `interests_at` and `vectors` by embedding version
+    id: the interests, when they were worked out, and the vectors that were set for the user. `drawn` keeps what sources
     worked out for this very state.
     """
 
+    number: int
     user_id: str
-    events: Sequence[Event]
+    event_counts: Mapping[str, int]
+    oldest_at: int | None
+    newest_at: int | None
     engagement: Engagement
     positives: list[tuple[str, int, float]]
     seen: frozenset[str]
-    repelling: frozenset[str]
     turned_down_owners: frozenset[str]
     edges: OwnerEdges
     interests: dict[int, tuple[Interest, ...]] = field(default_factory=dict)
     interests_at: dict[int, int] = field(default_factory=dict)
     vectors: dict[int, NDArray[np.float16] | None] = field(default_factory=dict)
     drawn: dict[Any, Any] = field(default_factory=dict)
-    results: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def missing(self) -> str:
         """Why there is nothing to go by; empty where there is something."""
-        if not self.events:
+        if not self.event_counts:
             return "NO_HISTORY"
         return "" if self.positives else "NO_POSITIVE_HISTORY"
 
@@ -74,7 +78,7 @@ class UserStates:
         self._stores = stores
         self._kept: OrderedDict[tuple[int, str], UserState] = OrderedDict()
         self._by_hash: dict[tuple[int, int], set[str]] = {}
-        self._ids = 0
+        self._bytes = 0
         self._loading: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
         self._unsubscribe: Callable[[], None] | None = None
         self._writes: set[asyncio.Task[None]] = set()
@@ -192,14 +196,14 @@ class UserStates:
         self._drop(key)
         self._kept[key] = state
         self._by_hash.setdefault((key[0], user_hash(key[1])), set()).add(key[1])
-        self._ids += len(state.seen)
-        while len(self._kept) > KEPT_USERS or self._ids > KEPT_IDS:
+        self._bytes += _size(state)
+        while self._bytes > KEPT_BYTES:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[int, str]) -> None:
         state = self._kept.pop(key, None)
         if state is not None:
-            self._ids -= len(state.seen)
+            self._bytes -= _size(state)
             watched = key[0], user_hash(key[1])
             users = self._by_hash[watched]
             users.discard(key[1])
@@ -210,7 +214,7 @@ class UserStates:
         if collection_id is None:
             self._kept.clear()
             self._by_hash.clear()
-            self._ids = 0
+            self._bytes = 0
             watched = list(self._loading.values())
         else:
             told = [(collection_id, number) for number in hashes]
@@ -221,6 +225,11 @@ class UserStates:
             for future in futures:
                 if not future.done():
                     future.set_result(None)
+
+
+def _size(state: UserState) -> int:
+    """Estimated bytes: of a set's entry and part of its string, which users share, and of two tables of positives."""
+    return 4_000 + 100 * len(state.seen) + 400 * len(state.positives)
 
 
 def _state(
@@ -235,14 +244,24 @@ def _state(
     types = event_types_of(collection)
     scale = collection.rating_scale_max
     engagement = read_history(events, scale, time.time_ns() // 1000, types)
+    repelling = frozenset(item_id for item_id, repelled in earlier if repelled)
+    if repelling:
+        engagement = replace(
+            engagement,
+            attracting={i: weight for i, weight in engagement.attracting.items() if i not in repelling},
+            repelling=engagement.repelling | repelling,
+        )
     fresh = [fresh_weight(event, scale, types) for event in events]
+    times = [event.occurred_at for event in events]
     return UserState(
+        next(_numbers),
         user_id,
-        events,
+        Counter(event.event_type for event in events),
+        min(times, default=None),
+        max(times, default=None),
         engagement,
         first_positives(events, engagement, fresh),
-        engagement.seen.union(item_id for item_id, _ in earlier),
-        engagement.repelling.union(item_id for item_id, repelled in earlier if repelled),
+        engagement.seen.union(sys.intern(item_id) for item_id, _ in earlier),
         edges.blocked | edges.muted | owners,
         edges,
     )
