@@ -18,7 +18,7 @@ KEPT_HITS = 200_000
 
 
 class KeptResult(NamedTuple):
-    """A result as of `kept_at_s` (monotonic). `hits` carry no items: they are read anew. `predicate`: what may be shown."""
+    """A result as of `kept_at_s` (monotonic). `hits` carry no items; `predicate` says what may be shown."""
 
     kept_at_s: float
     generation: int
