@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.cli import training
+from retrieval.cli import pairs as pair_commands
 from retrieval.cli.main import _parser
 from retrieval.cli.pair_files import PairFolder
 from retrieval.client.pairs import PairService
@@ -47,7 +47,7 @@ async def films(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
 
 async def command(run: Running, *arguments: str, settings: Settings = SETTINGS) -> int:
     options = _parser().parse_args([*arguments, "--server", f"127.0.0.1:{run.server.port}"])
-    commands = {"generate-pairs": training.run_generate, "export-pairs": training.run_export}
+    commands = {"generate-pairs": pair_commands.run_generate, "export-pairs": pair_commands.run_export}
     return await commands[options.command](settings, options)
 
 
@@ -78,18 +78,18 @@ async def test_from_events_to_rows(films: Running, tmp_path: Path, capsys: pytes
     for row, pair in zip(found, pairs, strict=True):
         assert (row["user_id"], row["item_id"], row["label"]) == (pair.user_id, pair.item_id, pair.label)
         assert row["engagement_type"] == pair.event_type
-        assert training._moment(row["interaction_at"].isoformat()) == pair.interaction_at
+        assert pair_commands._moment(row["interaction_at"].isoformat()) == pair.interaction_at
         assert (row["dwell_ms"], row["value"]) == (pair.dwell_ms, pair.value)
         assert [(e["item_id"], e["type"], e["value"]) for e in row["history"]] == [
             (e.item_id, e.event_type, e.value) for e in pair.history
         ]
-        assert [training._moment(e["occurred_at"].isoformat()) for e in row["history"]] == [
+        assert [pair_commands._moment(e["occurred_at"].isoformat()) for e in row["history"]] == [
             e.occurred_at for e in pair.history
         ]
         assert (row["item_text"], row["item_tags"]) == (pair.item.text, ["a", "b"])
         assert row["item_owner_id"] == pair.item.owner_id
         assert row["item_attributes"] == '{"labels": ["x", "y"], "price": 2.0, "year": 1999}'
-        assert training._moment(row["item_created_at"].isoformat()) == pair.item.created_at
+        assert pair_commands._moment(row["item_created_at"].isoformat()) == pair.item.created_at
         counts = pair.item.counts
         assert row["item_positive_count"] == counts.positives
         assert row["item_view_count"] == counts.views
@@ -186,7 +186,7 @@ async def test_what_is_missing_is_named(films: Running, tmp_path: Path, monkeypa
     out = ("export-pairs", "films", "--out", str(tmp_path / "out"), "--model-version", "1")
     with pytest.raises(RetrievalError, match="admin token"):
         await command(films, *out, settings=Settings())
-    monkeypatch.setattr(training, "find_spec", lambda _name: None)
+    monkeypatch.setattr(pair_commands, "find_spec", lambda _name: None)
     with pytest.raises(SettingsError, match=r"pip install 'retrieval-service\[train\]'"):
         await export(films, tmp_path / "out")
 
@@ -201,7 +201,7 @@ def test_wrong_usage(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str])
 async def test_progress_on_a_pipe_is_a_log(
     films: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(training, "_LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(pair_commands, "_LOG_EVERY_S", 0.0)
     caplog.set_level(logging.INFO, "retrieval.training")
     window = ("--start", "2023-11-14", "--end", "2030-01-01", "--run-id", "r")
     await command(films, "generate-pairs", "films", "--model-version", "1", *window)
@@ -225,7 +225,7 @@ async def test_as_a_process(films: Running, tmp_path: Path) -> None:
 
 
 def test_moments() -> None:
-    assert training._moment("2023-11-14T22:13:20") == START_US
-    assert training._moment("2023-11-14T23:13:20+01:00") == START_US
-    assert training._moment("2023-11-14T23:13:20Z") == START_US + HOUR_US
-    assert training._moment("1969-12-31T23:59:59.999999") == -1
+    assert pair_commands._moment("2023-11-14T22:13:20") == START_US
+    assert pair_commands._moment("2023-11-14T23:13:20+01:00") == START_US
+    assert pair_commands._moment("2023-11-14T23:13:20Z") == START_US + HOUR_US
+    assert pair_commands._moment("1969-12-31T23:59:59.999999") == -1

@@ -189,6 +189,35 @@ async def test_what_happens_to_others_changes_nothing(shop: Shop) -> None:
     assert (await shop.ask()).report.cached
 
 
+async def test_what_happens_while_a_user_is_read(shop: Shop) -> None:
+    """What was read before it, and is done with after it, is not kept."""
+    events, was_read, go_on = shop.stores.events, asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(events, name)
+
+        async def history(self, collection: Collection, user_id: str, count: int) -> list[Event]:
+            found = await events.history(collection, user_id, count)
+            was_read.set()
+            await go_on.wait()
+            return found
+
+    stores = replace(shop.stores, events=Slow())
+    shop.engine = CandidateEngine(stores, SearchPipeline(stores, Limits()))
+    shop.engine.open()
+    try:
+        options = SearchOptions(limit=60)
+        asking = asyncio.create_task(shop.ask(options=options))
+        await was_read.wait()
+        await shop.like("ann", shop.ids[20], kind="not_interested")
+        go_on.set()
+        assert len((await asking).hits) > 30
+        assert shop.ids[20] not in [h.item_id for h in (await shop.ask(options=options)).hits]
+    finally:
+        await shop.engine.close()
+
+
 async def test_a_forgotten_user_is_forgotten(shop: Shop) -> None:
     await shop.kept()
     await erase_user(shop.stores, shop.collection.name, "ann")

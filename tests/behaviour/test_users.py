@@ -322,7 +322,7 @@ async def test_stand_ins_run_out(agreement: Agreement, catalogue: DataSet) -> No
     assert {h.item_id for h in result.hits} == wanted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def trained(loader: Loader, reference: Stores, postgres: Stores) -> AsyncIterator[DataSet]:
     """A collection with a model of two communities: the items with even numbers, and those with odd ones."""
     data = await loader(make("trained", 1200, dimension=16, seed=29))

@@ -49,6 +49,26 @@ def test_nothing_after_a_label_shows_in_the_examples_of_a_cut(cut: int) -> None:
     assert not same(make_examples(before, kinds_of(before)[cut], threads=1), made)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_what_gets_stronger_after_the_labels_does_not_show_either(cut: int) -> None:
+    """A view that becomes a purchase later is a view until then."""
+    base = two_communities(ITEMS, users=60, each=10)
+    weak = np.random.default_rng(cut).random(len(base)) < 0.3
+    raw = [base.users, base.items, base.times, np.where(weak, 0.25, 1.0).astype(np.float32)]
+    log = EngagementLog.of(ITEMS, *raw)
+    kind = kinds_of(log)[cut]
+    made = make_examples(log, kind, threads=1)
+    later = int(log.times.max()) + 1
+    repeated = weak & (base.times <= kind.known.times.max())
+    again = [column[repeated] for column in raw]
+    again[2], again[3] = np.full_like(again[2], later), np.full_like(again[3], 1.0)
+    other = EngagementLog.of(ITEMS, *(np.concatenate(pair) for pair in zip(raw, again, strict=True)))
+    assert len(other) == len(log)
+    assert (other.weights != log.weights).sum() == repeated.sum() > 20
+    assert kinds_of(other)[cut].labels == kind.labels
+    assert same(make_examples(other, kinds_of(other)[cut], threads=1), made)
+
+
 def test_the_label_that_is_left_out_shows_nowhere_but_as_the_label() -> None:
     log = two_communities(ITEMS, users=40, each=10)
     kind = kinds_of(log)[0]

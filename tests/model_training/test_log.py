@@ -42,6 +42,20 @@ def test_a_repeat_is_the_first_time_with_the_strongest_weight() -> None:
     assert log.weights.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_repeat_weighs_more_only_from_then_on() -> None:
+    log = log_of((0, 1, 10, 0.5), (0, 1, 20, 2.0), (0, 1, 30, 1.0), (0, 2, 15, 2.0), (1, 1, 5, 2.0), (1, 1, 40, 2.0))
+    assert log.first_weights.tolist() == [0.25, 1.0, 1.0]
+    assert log.risen_at.tolist() == [20, 15, 5]
+    assert [log.as_of(moment).weights.tolist() for moment in (4, 10, 19, 20, 99)] == [
+        [],
+        [0.25, 1.0],
+        [0.25, 1.0, 1.0],
+        [1.0, 1.0, 1.0],
+        [1.0, 1.0, 1.0],
+    ]
+    assert rows_of(log.as_of(12)) == [(0, 1, 10), (1, 1, 5)]
+
+
 def test_weights_are_shares_of_the_median_and_weak_ones_are_not_chosen() -> None:
     log = log_of(*((0, item, item, weight) for item, weight in enumerate((0.4, 0.5, 1.0, 1.5, 9.0))))
     assert log.unit == 1.0

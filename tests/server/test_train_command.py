@@ -58,12 +58,12 @@ async def test_a_killed_run_goes_on(database_url: str, postgres: Stores, name: s
     rows = zip(log.users.tolist(), log.items.tolist(), log.times.tolist(), strict=True)
     await postgres.events.record(films, [Event(f"user-{u:03d}", ids[i], "like", at, "e") for u, i, at in rows])
 
-    code, out, lines = await train(database_url, tmp_path, name, kill_at="examples as of cut 1")
+    code, out, lines = await train(database_url, tmp_path, name, kill_at="examples left out")
     assert (code, out) == (-signal.SIGKILL, "")
     assert steps_of(lines)[:2] == ["read", "fit"]
     assert await postgres.models.active(films, MODEL_TYPE) is None
     # Killed again, later.
-    code, out, lines = await train(database_url, tmp_path, name, kill_at="validate")
+    code, out, lines = await train(database_url, tmp_path, name, kill_at="examples as of cut 3")
     assert (code, out) == (-signal.SIGKILL, "")
     assert "read" not in steps_of(lines)
     code, out, lines = await train(database_url, tmp_path, name)

@@ -99,10 +99,13 @@ def _examples(
     everybody = crowd(model, trends(known, now_us if now_us is not None else int(known.times.max())))
     for label in labels:
         rows = slice(label.first, label.row)
-        past = Past(log.items[rows], log.weights[rows], log.times[rows])
+        moment_us = now_us if now_us is not None else int(log.times[label.row])
+        # What was engaged with more strongly after the moment counted for less at it.
+        weights = np.where(log.risen_at[rows] <= moment_us, log.weights[rows], log.first_weights[rows])
+        past = Past(log.items[rows], weights, log.times[rows])
         seen = np.zeros(len(model), bool)
         seen[past.items] = True
-        drawn = draw(model, everybody, past, seen, now_us if now_us is not None else int(log.times[label.row]))
+        drawn = draw(model, everybody, past, seen, moment_us)
         target = int(log.items[label.row])
         place = int(np.searchsorted(drawn.items, target))
         hit = place < len(drawn.items) and drawn.items[place] == target
@@ -136,7 +139,7 @@ def kinds_of(log: EngagementLog) -> list[Kind]:
         # A label soon after the cut: the further away, the staler the model it is judged with.
         labels = _after(log, cut, min(end, cut + HORIZON_US), EXAMPLES_A_KIND // len(cuts), rng)
         if labels:
-            kinds.append(Kind(f"as of cut {number}", labels, log.part(log.times <= cut), None))
+            kinds.append(Kind(f"as of cut {number}", labels, log.as_of(cut), None))
     return kinds
 
 

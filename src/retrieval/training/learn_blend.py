@@ -52,12 +52,26 @@ def learn_blend(examples: Sequence[Example], seed: int = 0) -> Blend | None:
         rng.normal(0.0, 0.1 / np.sqrt(HIDDEN), HIDDEN).astype(np.float32),
         np.zeros(d, np.float32),
     ]
+    _descend(weights, features, sizes, chosen, rng)
+    hidden, bias, out, line = (np.asarray(w, np.float32) for w in weights)
+    return Blend(np.asarray(mean, np.float32), np.asarray(scale, np.float32), hidden, bias, out, line)
+
+
+def _descend(
+    weights: list[NDArray[np.float32]],
+    features: NDArray[np.float32],
+    sizes: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> None:
+    """Change `weights` by Adam; `sizes` (u,): how many of `features` are each user's, `chosen` (u,): the row chosen."""
+    starts = np.cumsum(sizes) - sizes
     means = [np.zeros_like(w) for w in weights]
     squares = [np.zeros_like(w) for w in weights]
     steps = 0
     for epoch in range(EPOCHS):
         rate = STEP * 0.5 * (1.0 + np.cos(np.pi * epoch / EPOCHS))
-        order = rng.permutation(len(useful))
+        order = rng.permutation(len(sizes))
         for start in range(0, len(order), BATCH):
             users = order[start : start + BATCH]
             drawn = starts[users, None] + (rng.random((len(users), SAMPLED)) * sizes[users, None]).astype(np.int64)
@@ -68,8 +82,6 @@ def learn_blend(examples: Sequence[Example], seed: int = 0) -> Blend | None:
                 squares[k] = SQUARE_FADE * squares[k] + (1.0 - SQUARE_FADE) * gradient**2
                 step = means[k] / (1.0 - MEAN_FADE**steps)
                 weights[k] -= rate * step / (np.sqrt(squares[k] / (1.0 - SQUARE_FADE**steps)) + EPSILON)
-    hidden, bias, out, line = (np.asarray(w, np.float32) for w in weights)
-    return Blend(np.asarray(mean, np.float32), np.asarray(scale, np.float32), hidden, bias, out, line)
 
 
 def _gradients(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,8 @@ class EngagementLog:
     """Positive engagements by user, then time, one an item: `users`, `items` (e,) int64 numbers from 0.
 
     `times` (e,) int64 microseconds; `weights` (e,) float32 in (0, 1], 1 at the median, `unit`, and above. `chosen` (e,)
-    bool: those strong enough to learn an order from.
+    bool: those strong enough to learn an order from. A repeated engagement weighs as its strongest from `risen_at` (e,)
+    int64 on, and before that as its first, `first_weights` (e,) float32.
     """
 
     item_ids: list[str]
@@ -28,6 +29,8 @@ class EngagementLog:
     times: NDArray[np.int64]
     weights: NDArray[np.float32]
     chosen: NDArray[np.bool_]
+    first_weights: NDArray[np.float32]
+    risen_at: NDArray[np.int64]
     unit: float
 
     def __len__(self) -> int:
@@ -51,13 +54,24 @@ class EngagementLog:
         first[1:] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
         starts = np.flatnonzero(first)
         strongest = np.maximum.reduceat(weights[order], starts) if len(order) else weights
+        engagement = np.cumsum(first) - 1
+        peaks = np.flatnonzero(weights[order] == strongest[engagement])
+        risen = order[peaks[np.unique(engagement[peaks], return_index=True)[1]]]
         kept = order[first]
         by_time = np.lexsort((items[kept], times[kept], users[kept]))
         rows, strength = kept[by_time], strongest[by_time]
         median = float(np.median(strength)) if len(strength) else 1.0
-        scaled = np.minimum(strength / np.float32(median), 1.0).astype(np.float32)
-        chosen = strength >= STRONG_SHARE * median
-        return cls(item_ids, users[rows], items[rows], times[rows], scaled, chosen, median)
+        return cls(
+            item_ids,
+            users[rows],
+            items[rows],
+            times[rows],
+            _shares(strength, median),
+            strength >= STRONG_SHARE * median,
+            _shares(weights[rows], median),
+            times[risen[by_time]],
+            median,
+        )
 
     def part(self, kept: NDArray[np.bool_]) -> EngagementLog:
         """The engagements for which `kept` (e,) bool holds."""
@@ -68,10 +82,21 @@ class EngagementLog:
             self.times[kept],
             self.weights[kept],
             self.chosen[kept],
+            self.first_weights[kept],
+            self.risen_at[kept],
             self.unit,
         )
+
+    def as_of(self, moment_us: int) -> EngagementLog:
+        """What had happened by then, with the weights that it had by then."""
+        part = self.part(self.times <= moment_us)
+        return replace(part, weights=np.where(part.risen_at <= moment_us, part.weights, part.first_weights))
 
     def bounds(self) -> NDArray[np.int64]:
         """(users + 1,) int64: the engagements of user u are those from bounds[u] to bounds[u + 1]."""
         count = int(self.users[-1]) + 1 if len(self) else 0
         return np.searchsorted(self.users, np.arange(count + 1)).astype(np.int64)
+
+
+def _shares(strength: NDArray[np.float32], median: float) -> NDArray[np.float32]:
+    return np.asarray(np.minimum(strength / np.float32(median), 1.0), np.float32)

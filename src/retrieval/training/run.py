@@ -36,6 +36,8 @@ MAX_ITEMS = 200_000
 
 RESUMED_S = 86_400.0
 """What is older than this is not gone on with: the events have moved on."""
+CHECKPOINT_FORMAT = 2
+"""Of what a run keeps: what another release kept is not gone on with."""
 PARAMETERS: dict[str, object] = {"factors": FACTORS, "confidence": CONFIDENCE}
 """What a model is registered with, beside its figures."""
 
@@ -110,7 +112,7 @@ async def read_log(
 
 def open_checkpoints(directory: Path, *, fresh: bool = False) -> Checkpoints:
     """What an earlier run has finished, where it had the same parameters and is less than a day old."""
-    kept = Checkpoints(directory, PARAMETERS, RESUMED_S)
+    kept = Checkpoints(directory, {**PARAMETERS, "format": CHECKPOINT_FORMAT}, RESUMED_S)
     if fresh:
         kept.discard()
     return kept
@@ -125,7 +127,10 @@ async def restored_log(
         ids = arrays.pop("item_ids").tolist()
         return EngagementLog(ids, unit=float(arrays.pop("unit")), **arrays)
     log = await read_log(collection, batches, report)
-    columns = {name: getattr(log, name) for name in ("users", "items", "times", "weights", "chosen")}
+    columns = {
+        name: getattr(log, name)
+        for name in ("users", "items", "times", "weights", "chosen", "first_weights", "risen_at")
+    }
     kept.save("log", {"item_ids": np.array(log.item_ids, np.str_), "unit": np.array(log.unit), **columns})
     return log
 
