@@ -20,7 +20,7 @@ from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -155,11 +155,25 @@ class RetrievalClient:
         history: Sequence[retrieval_pb.HistoryEntry] = (),
         include_seen: bool = False,
         options: common_pb.SearchOptions | None = None,
+        strategies: Sequence[retrieval_pb.CandidateStrategy] = (),
+        context: Mapping[str, str] | None = None,
+        sources: Sequence[retrieval_pb.CandidateSourceSetting] = (),
+        user_vector: NDArray[np.floating] | None = None,
+        no_cache: bool = False,
         timeout_s: float | None = None,
     ) -> retrieval_pb.SearchUserCandidatesResponse:
-        """What a user should see next."""
+        """What a user should see next; `user_vector` (dim,) of any float type."""
         request = retrieval_pb.SearchUserCandidatesRequest(
-            collection=collection, user_id=user_id, history=history, include_seen=include_seen, options=options
+            collection=collection,
+            user_id=user_id,
+            history=history,
+            include_seen=include_seen,
+            options=options,
+            strategies=strategies,
+            context=context,
+            sources=sources,
+            user_vector=None if user_vector is None else vector(user_vector),
+            no_cache=no_cache,
         )
         reply: retrieval_pb.SearchUserCandidatesResponse = await self.retrieval.SearchUserCandidates(
             request, timeout=timeout_s, metadata=self._metadata
