@@ -68,3 +68,13 @@ async def test_a_missing_batch_or_collection_ends_the_stream(run: Running) -> No
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call.read()
     assert error_reason(raised.value)[1][0][0] == "batch"
+
+
+async def test_what_the_batches_raise_reaches_the_caller(run: Running) -> None:
+    async def batches() -> AsyncIterator[pb.RecordEventsRequest]:
+        yield batch(0)
+        raise LookupError("no more of them")
+
+    with pytest.raises(LookupError, match="no more of them"):
+        async for _ in run.client.stream_events(batches()):
+            pass

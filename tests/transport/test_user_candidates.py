@@ -225,3 +225,19 @@ async def test_refusals(run: Running, body: dict[str, Any], reason: str, field: 
     # What was refused left no decision behind.
     stores = run.service.stores
     assert not stores.bandits._memory.held(await stores.collections.get("films")).decisions  # type: ignore[attr-defined]
+
+
+async def test_the_client_asks_with_everything(run: Running) -> None:
+    await load(run)
+    reply = await run.client.candidates(
+        "films",
+        "ann",
+        strategies=[pb.CandidateStrategy(name="mine", source_weights={"popular": 2.0, "user_vector": 1.0})],
+        context={"device": "mobile"},
+        sources=[pb.CandidateSourceSetting(source="popular", quota=3)],
+        user_vector=np.ones(DIM, np.float32),
+        no_cache=True,
+    )
+    assert (reply.info.strategy, reply.info.cached) == ("mine", False)
+    assert {s.source: s.quota for s in reply.info.sources} == {"popular": 3, "user_vector": QUOTAS["user_vector"]}
+    assert {p.source for hit in reply.hits for p in hit.contributions} == {"popular", "user_vector"}
