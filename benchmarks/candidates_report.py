@@ -85,18 +85,21 @@ def plot(path: Path, outcome: Outcome) -> None:
 
     rows = _ordered(outcome.rows)[::-1]
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = plt.subplots(1, 2, figsize=(9.6, 0.5 + 0.36 * len(rows)), layout="constrained", sharey=True)
+        figure, axes = plt.subplots(1, 2, figsize=(9.6, 0.9 + 0.36 * len(rows)), layout="constrained", sharey=True)
         for axis, measure in zip(axes, ("hr_100", "ndcg_100"), strict=True):
             values = [getattr(row.ranking, measure) for row in rows]
             colours = ["#0072b2" if row.name == SERVICE else "#999999" for row in rows]
             bars = axis.barh([row.name for row in rows], values, color=colours)
-            axis.bar_label(bars, fmt="%.3f", padding=3)
+            axis.bar_label(bars, fmt="%.3f", padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
             best = max(getattr(row.ranking, measure) for row in rows if row.single)
-            axis.axvline(best * BAR, color="#d55e00", linestyle="--", linewidth=1.2)
-            axis.set_title(f"{LABELS[measure]}; dashed: {BAR} x the best single baseline")
+            axis.axvline(best * BAR, color="#d55e00", linestyle="--", linewidth=1.2, zorder=0)
+            axis.set_title(LABELS[measure])
             axis.set_xlim(0, max(*values, best * BAR) * 1.15)
             axis.tick_params(left=False)
-        figure.suptitle(f"{outcome.ratings}, {outcome.protocol}, {outcome.questions:,} questions")
+        figure.suptitle(
+            f"{outcome.ratings}, {outcome.protocol}, {outcome.questions:,} questions"
+            f" (dashed: {BAR} times the best single baseline)"
+        )
         figure.savefig(path, dpi=130)
         plt.close(figure)
 

@@ -445,7 +445,7 @@ def test_a_backslash_before_u0000_is_no_nul() -> None:
         ({"type": ""}, "type", "INVALID_REQUEST"),
         ({"type": "hug"}, "type", "UNKNOWN_EVENT_TYPE"),
         ({"occurred_at": None}, "occurred_at", "INVALID_REQUEST"),
-        ({"occurred_at": "1999-12-31T23:59:59Z"}, "occurred_at", "INVALID_REQUEST"),
+        ({"occurred_at": "1969-12-31T23:59:59Z"}, "occurred_at", "INVALID_REQUEST"),
         ({"occurred_at": "2999-01-01T00:00:00Z"}, "occurred_at", "INVALID_REQUEST"),
         ({"event_id": "e" * 129}, "event_id", "INVALID_REQUEST"),
         ({"type": "rating"}, "value", "INVALID_REQUEST"),

@@ -24,8 +24,8 @@ docs/architecture.md."""
 PROBED_PER_HIT = 4
 """Admitted rows that the probed IVFFlat lists should hold for each row wanted."""
 
-MIN_PROBES = 4
-"""Where lists are few, the border between them cuts through any neighbourhood."""
+MIN_PROBES = 12
+"""Where lists are few, the border between them cuts through any neighbourhood, and a probe costs little."""
 
 SMALL_COLLECTION_ROWS = 1000
 """Below this an exact scan is as fast as any index and has recall 1."""
