@@ -24,7 +24,7 @@ from retrieval.application.search import SearchPipeline
 from retrieval.domain.engagement import user_hash
 from retrieval.domain.model import Event, Viewer, Visibility
 from retrieval.domain.owner_edges import EdgeKind, OwnerEdge
-from retrieval.domain.search import SearchOptions, View
+from retrieval.domain.search import Diversity, SearchOptions, View
 from retrieval.reference.user_feed import ReferenceUserFeed
 from tests.catalogue import load, make
 from tests.models import activate, blended, two_communities
@@ -252,6 +252,27 @@ async def test_results_get_old(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> N
     clock.monotonic = lambda: started + TTL_S + 5
     assert not (await shop.ask()).report.cached
     assert (await shop.ask()).report.cached
+
+
+async def test_a_cap_looks_as_far_as_it_takes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one owner has all that comes first, others are found behind it."""
+    monkeypatch.setattr(engines, "POOL_PER_HIT", 2)
+    popular = {"strategies": (Strategy("mine", {"popular": 1.0}),), "include_seen": True}
+    everything = await shop.ask(**popular, options=SearchOptions(limit=60))
+    ids = [h.item_id for h in everything.hits]
+    version = shop.collection.active
+    items = await shop.stores.items.get(shop.collection, version, ids, Viewer(unrestricted=True), with_chunks=False)
+    owner = items[ids[0]].owner_id
+    own = [i for i in ids if items[i].owner_id == owner]
+    last = next(i for i in reversed(ids) if items[i].owner_id != owner)
+    assert ids.index(last) > ids.index(own[4])
+    options = SearchOptions(
+        limit=2,
+        exclude_item_ids=tuple(set(ids) - {*own, last}),
+        diversity=Diversity(max_per_owner=1),
+    )
+    capped = await shop.ask(**popular, options=options)
+    assert [h.item_id for h in capped.hits] == [own[0], last]
 
 
 async def test_a_token_asks_for_what_is_now(shop: Shop) -> None:

@@ -224,15 +224,7 @@ class CandidateEngine:
         if options.score_threshold is not None:
             ordered = [item_id for item_id in ordered if scores[item_id] >= options.score_threshold]
         scope.watch.lap("blend")
-        reorders = not options.boosts.empty or options.diversity.by_vector or options.diversity.by_owner
-        wanted = options.limit * (POOL_PER_HIT if reorders else 1)
-        pool = await self._admitted(scope, ordered, question.predicate, wanted)
-        if len(pool) < options.limit and options.score_threshold is None:
-            await self._fill(question, pool)
-        scope.watch.lap("admit")
-        item_ids = list(pool)
-        if reorders:
-            item_ids = await self._reordered(scope, pool, scores)
+        pool, item_ids = await self._picked(question, ordered, scores)
         hits = [
             Hit(item_id, scores.get(item_id, 0.0), 0.0, contributions=tuple(parts.get(item_id, ())))
             for item_id in item_ids[: options.limit]
@@ -257,6 +249,23 @@ class CandidateEngine:
         if question.key is not None:
             self._keep(question, hits)
         return SearchResult(hits, report)
+
+    async def _picked(
+        self, question: _Question, ordered: list[str], scores: Mapping[str, float]
+    ) -> tuple[dict[str, ItemFacts], list[str]]:
+        """What may be shown, and what is picked of it, in order; a cap an owner may need a larger pool than usual."""
+        scope, options = question.scope, question.scope.options
+        reorders = not options.boosts.empty or options.diversity.by_vector or options.diversity.by_owner
+        wanted = options.limit * (POOL_PER_HIT if reorders else 1)
+        while True:
+            pool = await self._admitted(scope, ordered, question.predicate, wanted)
+            if len(pool) < options.limit and options.score_threshold is None:
+                await self._fill(question, pool)
+            scope.watch.lap("admit")
+            item_ids = await self._reordered(scope, pool, scores) if reorders else list(pool)
+            if len(item_ids) >= options.limit or len(pool) < wanted:
+                return pool, item_ids
+            wanted *= POOL_PER_HIT
 
     def _keep(self, question: _Question, hits: list[Hit]) -> None:
         bare = [replace(hit, item=None) for hit in hits]
