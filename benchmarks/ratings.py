@@ -20,6 +20,8 @@ BUNDLED = Path(__file__).resolve().parent.parent / "examples" / "movies"
 DELIMITERS = ("::", "\t", ",", ";")
 POSITIVE_SHARE = 0.7
 """A rating of at least this part of the highest one is positive: 7 of 10, 4 of 5 where ratings are whole."""
+MOST_SECONDS = 1e11
+"""Greater timestamps are in milliseconds."""
 
 
 class RatingsError(Exception):
@@ -60,7 +62,8 @@ def bundled(positive: float | None = None) -> Ratings:
 def read(ratings: Path, items: Path, positive: float | None = None) -> Ratings:
     """From `user,item,rating,timestamp` and `item,title,genres`; a header is optional, genres may be split by bars.
 
-    Fields are separated by commas, tabs, semicolons or double colons. Raises: RatingsError.
+    Timestamps are Unix seconds, or milliseconds. Fields are separated by commas, tabs, semicolons or double colons.
+    Raises: RatingsError.
     """
     texts = {}
     for number, fields in _lines(items):
@@ -109,6 +112,8 @@ def _ratings(
         # Whoever rates again has changed their mind, not seen the item anew.
         latest[user, item] = value, min(at, latest.get((user, item), (0.0, at))[1])
     table = np.array([(u, i, v, t) for (u, i), (v, t) in latest.items()], np.float64)
+    if table[:, 3].max() > MOST_SECONDS:
+        table[:, 3] //= 1000
     table = table[np.argsort(table[:, 3], kind="stable")]
     values = table[:, 2]
     scale = float(values.max())
