@@ -111,7 +111,7 @@ class Arms:
         stages = default_stages(scope.version, rows) if whole else (Stage(scope.version.dimension, rows),)
         answer = await self._stores.index.search(self._index_query(vector, stages, self._predicate))
         kept = best_chunks(answer.item_ids)
-        if self._request.words.binding and self._request.words.alternatives:
+        if self._request.words.binding:
             complying = await self._stores.text.complying(
                 scope.collection, self._request.words, [answer.item_ids[i] for i in kept]
             )

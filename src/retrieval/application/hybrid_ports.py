@@ -37,7 +37,8 @@ class TextAnswer:
     """Items, best first by BM25 (`domain.text_ranking`), equal ones by id.
 
     Parallel to `item_ids`: `scores`; `owner_ids`; `created_at`, (n,) int64 microseconds; `rating_counts`, (n,) int64.
-    `exhausted`: no further item matches. `searchable`: whether the text has any word that the collection's language searches for.
+    `exhausted`: no further item matches. `searchable`: whether the text has any word that the collection's language
+    searches for.
     """
 
     item_ids: list[str]

@@ -50,11 +50,11 @@ class Fused(NamedTuple):
 def fuse_arms(arms: Sequence[Arm], fusion: Fusion) -> list[Fused]:
     """All items of the shortlists, best first; equal scores by item id. A contribution is what it adds to the score.
 
-    RECIPROCAL_RANKS: the sum of weight / (60 + rank), as `blend.fuse`. SCORES: the sum of weight * share, weights scaled
-    to add up to 1, where share = (score - lowest) / (highest - lowest) over the arm's shortlist (1 where all are equal):
-    the convex combination with min-max scaling of S. Bruch, S. Gai and A. Ingber, "An Analysis of Fusion Functions for
-    Hybrid Retrieval" (ACM TOIS 42(1), 2023). An item that is not in a shortlist gets nothing from it. An arm of weight 0
-    proposes nothing.
+    RECIPROCAL_RANKS: the sum of weight / (60 + rank), as `blend.fuse`. SCORES: the sum of weight * share, weights
+    scaled to add up to 1, where share = (score - lowest) / (highest - lowest) over the arm's shortlist (1 where all are
+    equal): the convex combination with min-max scaling of S. Bruch, S. Gai and A. Ingber, "An Analysis of Fusion
+    Functions for Hybrid Retrieval" (ACM TOIS 42(1), 2023). An item that is not in a shortlist gets nothing from it. An
+    arm of weight 0 proposes nothing.
     """
     arms = [arm for arm in arms if arm.weight > 0]
     total = sum(arm.weight for arm in arms)

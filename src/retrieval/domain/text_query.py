@@ -51,7 +51,8 @@ class TextQuery(NamedTuple):
 
         An alternative without such a condition lets everything pass.
         """
-        return all(a.phrases or a.excluded or self.match is TextMatch.ALL for a in self.alternatives)
+        bound = (a.phrases or a.excluded or self.match is TextMatch.ALL for a in self.alternatives)
+        return bool(self.alternatives) and all(bound)
 
 
 NO_TEXT = TextQuery(())
@@ -63,7 +64,7 @@ def parse_text(text: str, match: TextMatch = TextMatch.ANY) -> TextQuery:
 
     The rules are those of `websearch_to_tsquery` (PostgreSQL documentation, "Parsing Queries"): OR, in any case, binds
     weaker than what stands beside it; `-` before a word or a quote excludes it. A quote that is not closed is no quote.
-    Alternatives that want nothing are left out: there is nothing to rank their texts by.
+    An alternative that only excludes proposes nothing: there is nothing to rank texts by.
     """
     alternatives: list[Alternative] = []
     words: list[str] = []
@@ -71,7 +72,7 @@ def parse_text(text: str, match: TextMatch = TextMatch.ANY) -> TextQuery:
     excluded: list[str] = []
 
     def close() -> None:
-        if words or phrases:
+        if words or phrases or excluded:
             alternatives.append(Alternative(tuple(words), tuple(phrases), tuple(excluded)))
         for each in (words, phrases, excluded):
             each.clear()

@@ -80,7 +80,7 @@ class PostgresText:
         """See `TextIndex`."""
         options = (
             f"StartSel={START}, StopSel={STOP}, MaxWords={style.max_words}, MinWords={style.max_words // 2}, "
-            f'MaxFragments={style.max_fragments}, FragmentDelimiter=" … "'
+            f'ShortWord=0, MaxFragments={style.max_fragments}, FragmentDelimiter=" … "'
         )
         conditions = await self._conditions(collection, query)
         parameters = Parameters(

@@ -110,7 +110,7 @@ def _complies(alternative: Alternative, match: TextMatch, text: Sequence[str]) -
 
 
 def _proposes(alternative: Alternative, match: TextMatch, text: Sequence[str]) -> bool:
-    if alternative.phrases or match is TextMatch.ALL:
+    if alternative.phrases or (alternative.words and match is TextMatch.ALL):
         return True
     present = set(text)
     return any(x in present for word in alternative.words for x in words_of(word))
