@@ -68,4 +68,4 @@ async def test_texts_for_another_model_are_not_embedded(stubs: Stubs, name: str)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stubs.retrieval.SearchHybrid(pb.SearchHybridRequest(collection=name, text="bread"))
     assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert error_reason(raised.value) == "NO_QUERY_EMBEDDER"
+    assert error_reason(raised.value) == ("NO_QUERY_EMBEDDER", [])

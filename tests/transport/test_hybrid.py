@@ -8,8 +8,6 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import json_format
-from google.rpc import error_details_pb2 as details_pb
-from grpc_status import rpc_status
 
 from retrieval.client import error_reason, vector
 from retrieval.v1 import collection_service_pb2 as collections_pb
@@ -50,9 +48,8 @@ async def ask(run: Running, **body: Any) -> pb.SearchHybridResponse:
 
 async def test_the_reply_says_how_it_came_about(films: Running) -> None:
     reply = await ask(films, text="space monster", vector=EAST, options={"limit": 3}, snippets={"startMarker": "*"})
-    # The tie between jaws and moon, which have one of the words each, goes by length, then by id.
-    assert [hit.item_id for hit in reply.hits][0] == "alien"
     best = reply.hits[0]
+    assert best.item_id == "alien"
     assert best.snippet.startswith("A crew in *space</b>")
     assert {part.source: part.rank for part in best.contributions} == {"text": 1, "vector": 1}
     assert best.score == pytest.approx(1.0)
@@ -102,10 +99,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"text": "x", "collection": ""}, "collection", "INVALID_REQUEST"),
     ({"text": "  ... - "}, "text", "NO_WORDS"),
     ({"text": "-only -this"}, "text", "NO_WORDS"),
-    ({"text": "x" * 4097}, "text", "INVALID_REQUEST"),
+    ({"text": "x" * 16_385}, "text", "INVALID_REQUEST"),
     ({"text": "x\0y"}, "text", "INVALID_REQUEST"),
-    ({"text": " ".join(f"w{n}" for n in range(65))}, "text", "TOO_MANY_WORDS"),
-    ({"text": '"' + "w " * 65 + '"'}, "text", "TOO_MANY_WORDS"),
+    ({"text": " ".join(f"w{n}" for n in range(1025))}, "text", "TOO_MANY_WORDS"),
+    ({"text": '"' + "w " * 1025 + '"'}, "text", "TOO_MANY_WORDS"),
     ({"text": "x", "mode": "HYBRID_MODE_TEXT", "vector": EAST}, "vector", "INVALID_REQUEST"),
     ({"text": "x", "vector": {"floats": {"values": [1.0]}}}, "vector", "DIMENSION_MISMATCH"),
     ({"text": "x", "mode": 9}, "mode", "UNKNOWN_ENUM_VALUE"),
@@ -129,20 +126,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 async def test_what_is_wrong_is_refused(films: Running, body: dict[str, Any], field: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await ask(films, **{"vector": EAST, **body} if "mode" not in body else body)
-    error = raised.value
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error_reason(error) == reason
-    bad = details_pb.BadRequest()
-    details = rpc_status.from_call(error).details
-    assert any(each.Unpack(bad) for each in details if each.Is(bad.DESCRIPTOR))
-    assert bad.field_violations[0].field == field
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    given, ((where, what),) = error_reason(raised.value)
+    assert (given, where) == (reason, field)
+    assert what
 
 
 async def test_without_vector_and_embedder_it_says_what_to_do(films: Running) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await ask(films, text="shark")
     assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert error_reason(raised.value) == "NO_QUERY_EMBEDDER"
+    assert error_reason(raised.value) == ("NO_QUERY_EMBEDDER", [])
     assert "HYBRID_MODE_TEXT" in (raised.value.details() or "")
 
 
@@ -158,5 +152,5 @@ async def test_the_language_of_a_collection(run: Running) -> None:
         assert reply.collection.text_language == "simple"
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await run.client.collections.CreateCollection(create("three", "klingon"))
-    assert error_reason(raised.value) == "UNKNOWN_TEXT_LANGUAGE"
-    assert "collection.text_language" in (raised.value.details() or "")
+    reason, ((field, _),) = error_reason(raised.value)
+    assert (reason, field) == ("UNKNOWN_TEXT_LANGUAGE", "collection.text_language")

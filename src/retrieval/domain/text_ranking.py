@@ -18,6 +18,8 @@ from math import log
 K1 = 1.2
 B = 0.75
 """Both as in Lucene's BM25Similarity; lower B was no better on the sets of docs/hybrid.md."""
+MAX_RANKED_WORDS = 64
+"""Texts are ranked by so many of the rarest words of a query: more would say little, and take time with every text."""
 
 
 def inverse_frequency(documents: int, frequency: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.application.hybrid_ports import TextAnswer
 from retrieval.domain.snippets import START, STOP, finish
-from retrieval.domain.text_ranking import K1, B
+from retrieval.domain.text_ranking import K1, MAX_RANKED_WORDS, B
 from retrieval.postgres.predicate import Parameters, compile_visibility
 from retrieval.postgres.search_sql import Statement, condition
 from retrieval.postgres.sql_files import fill, queries
@@ -52,7 +52,7 @@ class PostgresText:
         proposing = proposing_words(words, question.count)
         rows = await self._search(question, conditions, words, extent, proposing)
         if len(rows) < question.count and len(proposing) < len(words):
-            rows = await self._search(question, conditions, words, extent, [w.lexeme for w in words])
+            rows = await self._search(question, conditions, words, extent, None)
         return TextAnswer(
             [r["item_id"] for r in rows],
             [r["score"] for r in rows],
@@ -123,7 +123,7 @@ class PostgresText:
         conditions: TextConditions,
         words: Sequence[Word],
         extent: Extent,
-        proposing: Sequence[str],
+        proposing: Sequence[str] | None,
     ) -> Sequence[Any]:
         matching = conditions.matching(proposing)
         if not matching:
@@ -147,11 +147,12 @@ def proposing_words(words: Sequence[Word], count: int) -> list[str]:
 
 def text_statement(question: TextSearch, matching: str, words: Sequence[Word], extent: Extent) -> Statement:
     """Items whose texts satisfy `matching`, ranked by `words`."""
+    ranking = words[:MAX_RANKED_WORDS]
     parameters = Parameters(
         question.collection.collection_id,
         matching,
-        [quoted(w.lexeme) for w in words],
-        [w.weight for w in words],
+        [quoted(w.lexeme) for w in ranking],
+        [w.weight for w in ranking],
         extent.average_length,
         question.count,
     )

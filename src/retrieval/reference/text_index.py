@@ -12,7 +12,7 @@ from retrieval.application.hybrid_ports import TextAnswer
 from retrieval.domain.model import DEFAULT_TEXT_LANGUAGE
 from retrieval.domain.snippets import CONTROL, START, STOP, finish
 from retrieval.domain.text_query import TextMatch
-from retrieval.domain.text_ranking import inverse_frequency, word_score
+from retrieval.domain.text_ranking import MAX_RANKED_WORDS, inverse_frequency, word_score
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
 
@@ -39,7 +39,8 @@ class ReferenceText:
         texts = {item_id: words_of(item.text) for item_id, item in held.items.items()}
         wanted = list(dict.fromkeys(x for piece in question.query.wanted for x in words_of(piece)))
         frequencies = Counter(x for text in texts.values() for x in set(text))
-        weights = {x: inverse_frequency(len(texts), frequencies[x]) for x in wanted if frequencies[x]}
+        ranking = sorted((x for x in wanted if frequencies[x]), key=lambda x: (frequencies[x], x))[:MAX_RANKED_WORDS]
+        weights = {x: inverse_frequency(len(texts), frequencies[x]) for x in ranking}
         average = sum(len(set(text)) for text in texts.values()) / max(len(texts), 1)
         found = []
         for item in admitted(held.items.values(), question.predicate, question.collection, question.scope):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from retrieval.transport.caller import Caller
     from retrieval.v1 import retrieval_service_pb2 as pb
 
-MAX_TEXT_BYTES = 4096
-MAX_WORDS = 64
+MAX_TEXT_BYTES = 16_384
+MAX_WORDS = 1024
 MAX_MARKER_BYTES = 64
 SNIPPET_WORDS = (5, 200)
 SNIPPET_FRAGMENTS = (1, 5)
