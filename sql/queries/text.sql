@@ -41,42 +41,37 @@ FROM unnest($2::text[]) WITH ORDINALITY AS l (condition, place)
 ORDER BY l.place
 
 -- name: search
--- BM25 (domain/text_ranking.py). ts_rank of one lexeme with the default weight 0.1 is 0.1 / 1.64493406685 * (1 + 1/4 + ... +
--- 1/n^2) for n occurrences (calc_rank_or in PostgreSQL's tsrank.c); the sum lacks about 1 / (n + 0.5) to pi^2 / 6, which
--- gives n, rounded, without taking the tsvector apart. Expects items_text_search; the collection is checked on the rows.
-WITH terms AS MATERIALIZED (
-    SELECT t.condition::tsquery AS condition, t.weight
-    FROM unnest($3::text[], $4::double precision[]) AS t (condition, weight)
-)
-SELECT item_id, owner_id, created_at, rating_count, score
+-- BM25 (domain/text_ranking.py), a `term` for each word. Expects items_text_search; the collection is checked on the rows.
+-- OFFSET 0 has each text's words unpacked and its length weighed once, not once a term; setweight changes nothing else.
+SELECT item_id, owner_id, created_at, rating_count, {terms} AS score
 FROM (
     SELECT
-        i.item_id, i.owner_id, i.created_at, i.rating_count,
-        (
-            SELECT coalesce(sum(t.weight * n.times * ({k1} + 1) / (n.times + r.relative_length)), 0)
-            FROM terms AS t
-            CROSS JOIN LATERAL (SELECT ts_rank(i.text_search, t.condition)::double precision * 16.4493406685 AS sum) AS s
-            CROSS JOIN LATERAL (SELECT round(1 / (1.6449341 - s.sum) - 0.5) AS times) AS n
-            WHERE s.sum > 0
-        ) AS score
-    FROM retrieval.items AS i
-    CROSS JOIN LATERAL (
-        SELECT {k1} * (1 - {b} + {b} * length(i.text_search) / $5::double precision) AS relative_length
-    ) AS r
-    WHERE i.collection_id = $1 AND i.text_search @@ $2::text::tsquery AND {predicate}
+        item_id, owner_id, created_at, rating_count, setweight(text_search, 'D') AS words,
+        {k1} * (1 - {b} + {b} * length(text_search) / $3::double precision) AS relative_length
+    FROM retrieval.items
+    WHERE collection_id = $1 AND text_search @@ $2::tsquery AND {predicate}
+    OFFSET 0
 ) AS matching
 ORDER BY score DESC, item_id
-LIMIT $6::bigint
+LIMIT $4::bigint
+
+-- name: term
+-- ts_rank of one lexeme that occurs n times is 0.1 / 1.64493406685 * (1 + 1/4 + ... + 1/n^2), 0.1 being the default weight
+-- (calc_rank_or in PostgreSQL's tsrank.c). To pi^2 / 6 that sum lacks about 1 / (n + 0.5), which gives n, rounded, without
+-- taking the words apart. tf / (tf + length) is written as 1 - length / (length + tf), which has tf once.
+{weight}::double precision * ({k1} + 1) * (1 - relative_length / (
+    relative_length + round(1 / (1.6449341 - 16.4493406685 * ts_rank(words, {condition}::tsquery)::double precision) - 0.5)
+))
 
 -- name: complying
 -- Expects the primary key.
 SELECT item_id
 FROM retrieval.items
-WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND text_search @@ $3::text::tsquery
+WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND text_search @@ $3::tsquery
 
 -- name: snippets
 -- Characters that stand for the markers are taken out of the text; of a long text only the beginning is read. Expects the
 -- primary key.
-SELECT item_id, ts_headline($3::text::regconfig, translate(left(text, $6), $7, '  '), $4::text::tsquery, $5) AS snippet
+SELECT item_id, ts_headline($3::text::regconfig, translate(left(text, $6), $7, '  '), $4::tsquery, $5) AS snippet
 FROM retrieval.items
 WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}

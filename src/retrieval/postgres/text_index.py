@@ -35,6 +35,8 @@ KEPT_QUERIES = 1024
 SNIPPET_CHARACTERS = 100_000
 """An excerpt comes from the beginning of a text: ts_headline reads some 10 MB a second."""
 
+_TERM = "\n".join(line for line in queries("text")["term"].splitlines() if not line.startswith("--"))
+
 
 class PostgresText:
     """Finds items by their texts."""
@@ -147,14 +149,11 @@ def proposing_words(words: Sequence[Word], count: int) -> list[str]:
 
 def text_statement(question: TextSearch, matching: str, words: Sequence[Word], extent: Extent) -> Statement:
     """Items whose texts satisfy `matching`, ranked by `words`."""
-    ranking = words[:MAX_RANKED_WORDS]
-    parameters = Parameters(
-        question.collection.collection_id,
-        matching,
-        [quoted(w.lexeme) for w in ranking],
-        [w.weight for w in ranking],
-        extent.average_length,
-        question.count,
-    )
+    parameters = Parameters(question.collection.collection_id, matching, extent.average_length, question.count)
+    terms = [
+        fill(_TERM, weight=parameters.add(word.weight), condition=parameters.add(quoted(word.lexeme)), k1=K1)
+        for word in words[:MAX_RANKED_WORDS]
+    ]
     predicate = condition(question.predicate, question.collection, question.scope, parameters)
-    return Statement(fill(queries("text")["search"], predicate=predicate, k1=K1, b=B), parameters.values)
+    sql = fill(queries("text")["search"], terms=" + ".join(terms) or "0", predicate=predicate, k1=K1, b=B)
+    return Statement(sql, parameters.values)
