@@ -83,8 +83,8 @@ def bundled() -> Judged:
     """The bundled films, judged by who liked them.
 
     A question is a film's title and genres; relevant are the films that the same people like, by the cosine of the two
-    sets of likes. People who rate films read neither our words nor our vectors, so neither arm is at an advantage by the
-    way the judgements came about; but titles say little of who likes a film, so that all figures are low.
+    sets of likes. People who rate films read neither our words nor our vectors, so neither arm is favoured by the way
+    the judgements came about; but titles say little of who likes a film, so that all figures are low.
     """
     texts: dict[str, str] = {}
     for line in (MOVIES / "items.jsonl").read_text(encoding="utf-8").splitlines():

@@ -473,7 +473,7 @@ CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, 
 
 CREATE INDEX items_by_time ON retrieval.items USING btree (collection_id, created_at DESC, item_id) WHERE listed;
 
-CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
+CREATE INDEX items_text_search ON retrieval.items USING gin (text_search) WITH (gin_pending_list_limit='512');
 
 CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
 

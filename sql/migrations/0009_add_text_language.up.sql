@@ -22,5 +22,7 @@ ALTER TABLE retrieval.items DROP COLUMN text_search;
 ALTER TABLE retrieval.items ADD COLUMN text_search tsvector NOT NULL
 -- squawk-ignore adding-field-with-default
 GENERATED ALWAYS AS (retrieval.text_vector(text_language, text)) STORED;
+-- Every search reads what writers left on the index's pending list: 4 MB, the default, took 15 ms; 512 kB take 2 ms, and
+-- make writing some tenth slower.
 -- squawk-ignore require-concurrent-index-creation
-CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
+CREATE INDEX items_text_search ON retrieval.items USING gin (text_search) WITH (gin_pending_list_limit = 512);

@@ -30,18 +30,21 @@ SELECT
     ) AS average_length
 
 -- name: frequencies
--- How many texts have each lexeme, counted up to $3. Expects items_text_search once a lexeme.
+-- How many texts have each lexeme, counted up to $3. Expects items_text_search once a lexeme; see `search` for
+-- {collection}.
 SELECT (
     SELECT count(*)
     FROM (
-        SELECT FROM retrieval.items WHERE collection_id = $1 AND text_search @@ l.condition::tsquery LIMIT $3
+        SELECT FROM retrieval.items WHERE {collection} = $1 AND text_search @@ l.condition::tsquery LIMIT $3
     ) AS found
 ) AS frequency
 FROM unnest($2::text[]) WITH ORDINALITY AS l (condition, place)
 ORDER BY l.place
 
 -- name: search
--- BM25 (domain/text_ranking.py), a `term` for each word. Expects items_text_search; the collection is checked on the rows.
+-- BM25 (domain/text_ranking.py), a `term` for each word. Expects items_text_search; the collection is checked on the rows
+-- that it finds. {collection} is an expression without an index unless the collection is small: before the first ANALYZE the
+-- planner takes a collection for a handful of rows, and would read all of it.
 -- OFFSET 0 has each text's words unpacked and its length weighed once, not once a term; setweight changes nothing else.
 SELECT item_id, owner_id, created_at, rating_count, {terms} AS score
 FROM (
@@ -49,7 +52,7 @@ FROM (
         item_id, owner_id, created_at, rating_count, setweight(text_search, 'D') AS words,
         {k1} * (1 - {b} + {b} * length(text_search) / $3::double precision) AS relative_length
     FROM retrieval.items
-    WHERE collection_id = $1 AND text_search @@ $2::tsquery AND {predicate}
+    WHERE {collection} = $1 AND text_search @@ $2::tsquery AND {predicate}
     OFFSET 0
 ) AS matching
 ORDER BY score DESC, item_id
@@ -70,8 +73,7 @@ FROM retrieval.items
 WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND text_search @@ $3::tsquery
 
 -- name: snippets
--- Characters that stand for the markers are taken out of the text; of a long text only the beginning is read. Expects the
--- primary key.
-SELECT item_id, ts_headline($3::text::regconfig, translate(left(text, $6), $7, '  '), $4::tsquery, $5) AS snippet
+-- Characters that stand for the markers are taken out of the text. Expects the primary key.
+SELECT item_id, ts_headline($3::text::regconfig, translate(text, $6, '  '), $4::tsquery, $5) AS snippet
 FROM retrieval.items
 WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}

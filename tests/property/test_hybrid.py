@@ -40,7 +40,9 @@ PIECES = st.one_of(
 )
 TEXTS = st.lists(PIECES, min_size=1, max_size=6).map(" ".join)
 SHORTLISTS = st.lists(
-    st.tuples(st.sampled_from("abcdefgh"), st.floats(-5, 5)), max_size=8, unique_by=lambda pair: pair[0]
+    st.tuples(st.sampled_from("abcdefgh"), st.integers(-500, 500).map(lambda n: n / 100)),
+    max_size=8,
+    unique_by=lambda pair: pair[0],
 ).map(lambda pairs: sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 

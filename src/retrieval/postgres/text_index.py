@@ -32,10 +32,6 @@ PROPOSING_PER_HIT = 20
 nearly every text has would make a search read all of them."""
 KEPT_QUERIES = 1024
 """What the language makes of recent queries: a search needs it up to three times, and many searches are the same."""
-SNIPPET_CHARACTERS = 100_000
-"""An excerpt comes from the beginning of a text: ts_headline reads some 10 MB a second."""
-
-_TERM = "\n".join(line for line in queries("text")["term"].splitlines() if not line.startswith("--"))
 
 
 class PostgresText:
@@ -91,7 +87,6 @@ class PostgresText:
             collection.text_language,
             conditions.highlighted(),
             options,
-            SNIPPET_CHARACTERS,
             START + STOP,
         )
         sql = fill(queries("text")["snippets"], predicate=compile_visibility(viewer, parameters))
@@ -150,10 +145,18 @@ def proposing_words(words: Sequence[Word], count: int) -> list[str]:
 def text_statement(question: TextSearch, matching: str, words: Sequence[Word], extent: Extent) -> Statement:
     """Items whose texts satisfy `matching`, ranked by `words`."""
     parameters = Parameters(question.collection.collection_id, matching, extent.average_length, question.count)
+    term = queries("text")["term"].rpartition("--")[2].partition("\n")[2]
     terms = [
-        fill(_TERM, weight=parameters.add(word.weight), condition=parameters.add(quoted(word.lexeme)), k1=K1)
+        fill(term, weight=parameters.add(word.weight), condition=parameters.add(quoted(word.lexeme)), k1=K1)
         for word in words[:MAX_RANKED_WORDS]
     ]
     predicate = condition(question.predicate, question.collection, question.scope, parameters)
-    sql = fill(queries("text")["search"], terms=" + ".join(terms) or "0", predicate=predicate, k1=K1, b=B)
+    sql = fill(
+        queries("text")["search"],
+        terms=" + ".join(terms) or "0",
+        collection=extent.collection_expression,
+        predicate=predicate,
+        k1=K1,
+        b=B,
+    )
     return Statement(sql, parameters.values)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from retrieval.domain.text_ranking import inverse_frequency
-from retrieval.postgres.sql_files import queries
+from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.text_conditions import quoted
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ STATISTICS_TTL_S = 60.0
 LENGTH_SAMPLE_ROWS = 1000
 MAX_COUNTED = 50_000
 """A word that more texts have is counted no further: it says little, and more would take time with their number."""
+SMALL_COLLECTION = 1000
+"""Up to so many texts may be read one by one: the full-text index is shared by all collections."""
 KEPT_COLLECTIONS = 1000
 KEPT_WORDS = 50_000
 TEXT_PROFILE = (
@@ -40,6 +42,11 @@ class Extent(NamedTuple):
 
     documents: int
     average_length: float
+
+    @property
+    def collection_expression(self) -> str:
+        """What a row's collection is compared by; see `search` in sql/queries/text.sql."""
+        return "collection_id" if self.documents <= SMALL_COLLECTION else "collection_id + 0"
 
 
 class Word(NamedTuple):
@@ -82,9 +89,8 @@ class TextStatistics:
         missing = [lexeme for lexeme in lexemes if lexeme not in known]
         if missing:
             async with self._database.searching(TEXT_PROFILE) as connection:
-                rows = await connection.fetch(
-                    queries("text")["frequencies"], collection.collection_id, list(map(quoted, missing)), MAX_COUNTED
-                )
+                sql = fill(queries("text")["frequencies"], collection=extent.collection_expression)
+                rows = await connection.fetch(sql, collection.collection_id, list(map(quoted, missing)), MAX_COUNTED)
             for lexeme, row in zip(missing, rows, strict=True):
                 known[lexeme] = row["frequency"]
                 _keep(self._frequencies, (collection.collection_id, lexeme), (now, row["frequency"]), KEPT_WORDS)
