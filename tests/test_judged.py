@@ -1,4 +1,4 @@
-"""Judged collections: every format is read to the same, what is no collection is refused, and the measures are right."""
+"""Judged collections: formats are read to the same, what is no collection is refused, and the measures are right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 DOCUMENTS = {
     "tsv": "d1\tone text\nd2\tsecond\n\nd3\tthird\n",
-    "json": '{"_id": "d1", "title": "one", "text": "text"}\n{"id": "d2", "text": "second"}\n{"id": "d3", "title": "third"}\n',
+    "json": '{"_id": "d1", "title": "one", "text": "text"}\n{"id": "d2", "text": "second"}\n'
+    '{"id": "d3", "title": "third"}\n',
 }
 QUERIES = {
     "tsv": "q1\tfind it\nq2\tunjudged\n",

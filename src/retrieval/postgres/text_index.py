@@ -47,7 +47,7 @@ class PostgresText:
         conditions = await self._conditions(question.collection, question.query)
         words = await self._statistics.words(question.collection, conditions.lexemes)
         extent = await self._statistics.extent(question.collection)
-        proposing = proposing_words(words, question.count)
+        proposing = proposing_words(words[:MAX_RANKED_WORDS], question.count)
         rows = await self._search(question, conditions, words, extent, proposing)
         if len(rows) < question.count and len(proposing) < len(words):
             rows = await self._search(question, conditions, words, extent, None)
