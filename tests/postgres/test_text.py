@@ -64,6 +64,15 @@ async def test_english_finds_stems_and_skips_stop_words(postgres: Stores, name: 
     assert set(await found(postgres, collection, "e-mail")) == {"c"}
     nothing = await postgres.text.search(TextSearch(collection, parse_text('the "of the" -and'), 10))
     assert (nothing.item_ids, nothing.searchable, nothing.exhausted) == ([], False, True)
+    # Where an alternative binds to nothing but stop words, everything passes.
+    everything = set(ENGLISH)
+    for text, passing in {
+        '-"of the" ship OR "harbour master"': everything,
+        '-sail OR "no such thing"': {"b", "c", "d"},
+    }.items():
+        assert await postgres.text.complying(collection, parse_text(text), list(ENGLISH)) == passing
+    beginning = await postgres.text.snippets(collection, parse_text("the"), ["d"], ANONYMOUS, SnippetStyle())
+    assert beginning == {"d": "nothing of the kind"}
     # A phrase of stop words alone says nothing, and neither does one that must not be there.
     assert set(await found(postgres, collection, '"of the" kind -"to the"')) == {"d"}
 

@@ -39,8 +39,9 @@ class TextConditions:
         return _any(self._alternative(a, only) for a in self.query.alternatives)
 
     def binding(self) -> str:
-        """What a hit has to satisfy whoever proposes it."""
-        return _any(_all(self._bound(a)) for a in self.query.alternatives)
+        """What a hit has to satisfy whoever proposes it; empty where an alternative lets everything pass."""
+        bound = [_all(self._bound(a)) for a in self.query.alternatives]
+        return _any(bound) if all(bound) else ""
 
     def highlighted(self) -> str:
         """What is marked in an excerpt."""

@@ -32,6 +32,8 @@ PROPOSING_PER_HIT = 20
 nearly every text has would make a search read all of them."""
 KEPT_QUERIES = 1024
 """What the language makes of recent queries: a search needs it up to three times, and many searches are the same."""
+KEPT_PIECES = 100
+"""Those with more words are not kept: they would fill the memory."""
 
 
 class PostgresText:
@@ -109,9 +111,11 @@ class PostgresText:
         async with self._database.searching(None) as connection:
             rows = await connection.fetch(queries("text")["analyse"], collection.text_language, list(pieces))
         analysed = (Analysed(r["phrase"], r["words"], tuple(r["lexemes"])) for r in rows)
-        conditions = self._analysed[key] = TextConditions(query, dict(zip(pieces, analysed, strict=True)))
-        while len(self._analysed) > KEPT_QUERIES:
-            self._analysed.popitem(last=False)
+        conditions = TextConditions(query, dict(zip(pieces, analysed, strict=True)))
+        if len(pieces) <= KEPT_PIECES:
+            self._analysed[key] = conditions
+            while len(self._analysed) > KEPT_QUERIES:
+                self._analysed.popitem(last=False)
         return conditions
 
     async def _search(

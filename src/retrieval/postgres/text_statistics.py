@@ -26,7 +26,7 @@ MAX_COUNTED = 50_000
 SMALL_COLLECTION = 1000
 """Up to so many texts may be read one by one: the full-text index is shared by all collections."""
 KEPT_COLLECTIONS = 1000
-KEPT_WORDS = 50_000
+KEPT_WORDS = 20_000
 TEXT_PROFILE = (
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "on"),
