@@ -80,6 +80,15 @@ async def test_ranks_are_fused_on_request(films: Running) -> None:
     assert scores["alien"] == pytest.approx(1 / 61)
 
 
+async def test_the_client_asks_likewise(films: Running) -> None:
+    both = await films.client.hybrid("films", "shark", query=np.eye(DIM)[2], snippets=pb.SnippetOptions())
+    assert both.hits[0].item_id == "jaws"
+    assert {part.source for part in both.hits[0].contributions} == {"text", "vector"}
+    assert "<b>shark</b>" in both.hits[0].snippet
+    text = await films.client.hybrid("films", "shark", mode=pb.HYBRID_MODE_TEXT)
+    assert [hit.item_id for hit in text.hits] == ["jaws"]
+
+
 async def test_a_batch_takes_hybrid_searches(films: Running) -> None:
     batch = pb.BatchSearchRequest(
         searches=[
