@@ -2,6 +2,14 @@
 
 CREATE SCHEMA retrieval;
 
+CREATE FUNCTION retrieval.text_vector(language text, body text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+BEGIN
+    RETURN pg_catalog.to_tsvector(language::pg_catalog.regconfig, body);
+END;
+$$;
+
 CREATE TABLE retrieval.bandit_arms (
     collection_id bigint NOT NULL,
     context_hash text NOT NULL COLLATE pg_catalog."C",
@@ -64,6 +72,7 @@ CREATE TABLE retrieval.collections (
     rating_scale_max double precision NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     event_types jsonb DEFAULT '{}'::jsonb NOT NULL,
+    text_language text DEFAULT 'simple'::text NOT NULL,
     CONSTRAINT collections_metric_check CHECK ((metric = ANY (ARRAY['cosine'::text, 'inner_product'::text, 'l2'::text]))),
     CONSTRAINT collections_rating_scale_max_check CHECK ((rating_scale_max > (0)::double precision)),
     CONSTRAINT collections_visibility_mode_check CHECK ((visibility_mode = ANY (ARRAY['public_by_default'::text, 'private_by_default'::text])))
@@ -207,11 +216,12 @@ CREATE TABLE retrieval.items (
     rating_count bigint DEFAULT 0 NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     text text DEFAULT ''::text NOT NULL,
-    text_search tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, text)) STORED NOT NULL,
     attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
     payload jsonb,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    text_language text DEFAULT 'simple'::text NOT NULL,
+    text_search tsvector GENERATED ALWAYS AS (retrieval.text_vector(text_language, text)) STORED NOT NULL,
     CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'pending'::text, 'rejected'::text, 'flagged'::text]))),
     CONSTRAINT items_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'groups'::text, 'private'::text])))
 );
@@ -463,7 +473,7 @@ CREATE INDEX items_by_popularity ON retrieval.items USING btree (collection_id, 
 
 CREATE INDEX items_by_time ON retrieval.items USING btree (collection_id, created_at DESC, item_id) WHERE listed;
 
-CREATE INDEX items_text_search ON retrieval.items USING gin (text_search);
+CREATE INDEX items_text_search ON retrieval.items USING gin (text_search) WITH (gin_pending_list_limit='512');
 
 CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from retrieval.application.candidates.engine import CandidateEngine, UserCandidates
+from retrieval.application.hybrid import Hybrid, search_hybrid
 from retrieval.application.limits import Limits
 from retrieval.application.matryoshka import Matryoshka, search_matryoshka
+from retrieval.application.query_embedder import no_embedder
 from retrieval.application.rank_items import RankItems, rank_items
 from retrieval.application.search import SearchPipeline
 from retrieval.application.similar_items import SeedStrategy, SimilarItems, search_similar_items
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from tests.catalogue import DataSet
 
-Request = SimilarItems | Matryoshka | UserCandidates | RankItems
+Request = SimilarItems | Matryoshka | UserCandidates | RankItems | Hybrid
 
 APPROXIMATE_FLOOR = 0.95
 
@@ -71,6 +73,8 @@ class Backend:
                 return await search_matryoshka(self.pipeline, asked)
             case UserCandidates():
                 return await CandidateEngine(self.stores, self.pipeline).search(asked)
+            case Hybrid():
+                return await search_hybrid(self.stores, self.pipeline, no_embedder(), asked)
             case RankItems():
                 return await rank_items(self.stores, self.pipeline, asked)
 

@@ -1,8 +1,8 @@
 -- name: insert_collection
 INSERT INTO retrieval.collections (
     name, metric, attributes, visibility_mode, popular_min_rating_value, popular_min_rating_count, rating_scale_max,
-    event_types
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    event_types, text_language
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (name) DO NOTHING
 RETURNING collection_id
 
@@ -43,7 +43,8 @@ SELECT collection_id FROM retrieval.collections WHERE name = $1 FOR UPDATE
 -- Expects the unique index on name, and the primary key of projections; the arrays there are not read.
 SELECT
     c.collection_id, c.name, c.metric, c.attributes, c.visibility_mode, c.popular_min_rating_value,
-    c.popular_min_rating_count, c.rating_scale_max, c.event_types, c.created_at,
+    c.popular_min_rating_count, c.rating_scale_max, c.event_types, c.text_language,
+    c.created_at,
     (
         SELECT jsonb_agg(jsonb_build_object(
             'version_id', v.version_id, 'version', v.version, 'model', v.model, 'dimension', v.dimension,

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidates.catalogue import MODEL_TYPE
+from retrieval.application.query_embedder import QueryEmbedder
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
 from retrieval.config import to_environment
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.domain.model_bytes import to_bytes
 from retrieval.domain.model_registry import ModelVersion
+from retrieval.embedding.wordllama import DIMENSION, MODEL, WordLlamaEmbedder
 from retrieval.faiss_cache.build_process import BuildProcess
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.cache import FaissCache
@@ -62,7 +64,7 @@ async def serving(
                 where = replace(settings, database_url=await adapter.url(), cache_dir=settings.segment_dir.absolute())
                 build = BuildProcess(to_environment(where))
                 stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
-            service = Service(stores, adapter.is_alive)
+            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(MODEL, DIMENSION, WordLlamaEmbedder))
             service.candidates.open()
             stack.push_async_callback(service.candidates.close)
             server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)

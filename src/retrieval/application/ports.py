@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
+    from retrieval.application.hybrid_ports import TextIndex
     from retrieval.application.projection_ports import ProjectionStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
@@ -333,4 +334,5 @@ class Stores:
     artifacts: ArtifactStore
     profiles: ProfileStore
     projections: ProjectionStore
+    text: TextIndex
     cache: VectorCache | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from retrieval.application.candidates.engine import CandidateEngine
 from retrieval.application.candidates.profile import UserProfiles
 from retrieval.application.limits import Limits
+from retrieval.application.query_embedder import QueryEmbedder, no_embedder
 from retrieval.application.recall import RecallHistory
 from retrieval.application.search import SearchPipeline
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the use cases run on. `is_alive` tells whether the store answers."""
+    """What the use cases run on. `is_alive` tells whether the store answers; `embedder` makes vectors of texts."""
 
     stores: Stores
     is_alive: Callable[[], Awaitable[bool]]
     limits: Limits = field(default_factory=Limits)
     recalls: RecallHistory = field(default_factory=RecallHistory)
+    embedder: QueryEmbedder = field(default_factory=no_embedder)
     candidates: CandidateEngine = field(init=False)
     profiles: UserProfiles = field(init=False)
 

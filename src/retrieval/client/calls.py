@@ -231,6 +231,31 @@ class RetrievalClient:
         )
         return reply
 
+    async def hybrid(
+        self,
+        collection: str,
+        text: str,
+        *,
+        query: NDArray[np.floating] | None = None,
+        mode: retrieval_pb.HybridMode = retrieval_pb.HYBRID_MODE_UNSPECIFIED,
+        snippets: retrieval_pb.SnippetOptions | None = None,
+        options: common_pb.SearchOptions | None = None,
+        timeout_s: float | None = None,
+    ) -> retrieval_pb.SearchHybridResponse:
+        """Items by their text and by a vector: `query`, (dim,) of any float type, or one that the service makes."""
+        request = retrieval_pb.SearchHybridRequest(
+            collection=collection,
+            text=text,
+            vector=None if query is None else vector(query),
+            mode=mode,
+            snippets=snippets,
+            options=options,
+        )
+        reply: retrieval_pb.SearchHybridResponse = await self.retrieval.SearchHybrid(
+            request, timeout=timeout_s, metadata=self._metadata
+        )
+        return reply
+
     async def batch(
         self, searches: Sequence[retrieval_pb.BatchSearchEntry], *, timeout_s: float | None = None
     ) -> retrieval_pb.BatchSearchResponse:

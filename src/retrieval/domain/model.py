@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_DIMENSION = 4000
 """pgvector indexes at most 4,000 half-precision dimensions (pgvector README, "HNSW")."""
 
+DEFAULT_TEXT_LANGUAGE = "simple"
+"""Words as they stand, in lower case: no stems, no stop words."""
+
 # keyword, keyword list, int64, double, bool; a timestamp is its int of microseconds
 AttributeValue = str | tuple[str, ...] | int | float | bool
 
@@ -125,7 +128,8 @@ class PopularThresholds:
 class Collection:
     """Items that are searched together. `collection_id` is the store's own key.
 
-    `event_types`: those that count other than by default, see `engagement.event_types_of`.
+    `event_types`: those that count other than by default, see `engagement.event_types_of`. `text_language`: see
+    `TextIndex.languages`.
     """
 
     collection_id: int
@@ -138,6 +142,7 @@ class Collection:
     versions: tuple[EmbeddingVersion, ...] = ()
     created_at: int = 0
     event_types: Mapping[str, EventType] = field(default_factory=dict)
+    text_language: str = DEFAULT_TEXT_LANGUAGE
 
     @property
     def active(self) -> EmbeddingVersion:

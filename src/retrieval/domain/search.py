@@ -20,13 +20,14 @@ NO_FILTER = Filter()
 
 
 class Source(Enum):
-    """Who answers a search."""
+    """Who answers a search. None asks for TEXT: it stands for a search without a vector."""
 
     AUTO = "auto"
     FAISS = "faiss"
     HNSW = "hnsw"
     IVFFLAT = "ivfflat"
     EXACT = "exact"
+    TEXT = "text"
 
 
 class IndexScope(Enum):
@@ -202,6 +203,7 @@ class Hit:
     chunk_index: int = 0
     contributions: tuple[Contribution, ...] = ()
     item: Item | None = None
+    snippet: str = ""
 
 
 class SourceReport(NamedTuple):

@@ -94,6 +94,7 @@ class PostgresCollections:
                 collection.popular.min_rating_count,
                 collection.rating_scale_max,
                 _write_event_types(collection.event_types),
+                collection.text_language,
             )
             if collection_id is None:
                 raise AlreadyExistsError(
@@ -291,6 +292,7 @@ def _collection(row: asyncpg.Record) -> Collection:
         versions,
         to_micros(row["created_at"]),
         {n: replace(EVENT_TYPES[n], **t) for n, t in json.loads(row["event_types"]).items() if n in EVENT_TYPES},
+        row["text_language"],
     )
 
 

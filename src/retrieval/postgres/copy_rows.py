@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import AttributeValue, Item
+    from retrieval.domain.model import AttributeValue, Collection, Item
 
 ITEM_COLUMNS = (
     "collection_id",
@@ -31,6 +31,7 @@ ITEM_COLUMNS = (
     "rating_value",
     "rating_count",
     "tags",
+    "text_language",
     "text",
     "attributes",
     "payload",
@@ -113,12 +114,15 @@ def _vector(vector: NDArray[np.float16]) -> bytes:
 class CopyRows:
     """COPY streams for items and for their chunks in a version, made piece by piece while Postgres takes them in."""
 
-    def __init__(self, collection_id: int, version_id: int, items: Sequence[Item], created: Sequence[int], now: int):
+    def __init__(
+        self, collection: Collection, version_id: int, items: Sequence[Item], created: Sequence[int], now: int
+    ) -> None:
         """`created` gives each item's creation time, `now` is the time of the write; microseconds since 1970."""
         self._items = items
         self._created = created
-        self._item_head = _count(len(ITEM_COLUMNS)) + _int8(8, collection_id)
+        self._item_head = _count(len(ITEM_COLUMNS)) + _int8(8, collection.collection_id)
         self._chunk_head = _count(len(EMBEDDING_COLUMNS)) + _int8(8, version_id)
+        self._language = _text(collection.text_language)
         self._updated = _moment(now)
         # Encoded once for both tables: (item id, columns in the same order in both, attributes, creation time).
         self._encoded: list[tuple[bytes, bytes, bytes, bytes]] = []
@@ -139,8 +143,8 @@ class CopyRows:
                 identity, shared, attributes, moment = encoded = _encode(item, created)
                 self._encoded.append(encoded)
                 payload = _NULL if item.payload_json is None else _json(item.payload_json)
-                text = _text(item.text)
-                rows += (self._item_head, identity, shared, text, attributes, payload, moment, self._updated)
+                rows += (self._item_head, identity, shared, self._language, _text(item.text))
+                rows += (attributes, payload, moment, self._updated)
             yield b"".join(rows)
         yield _TRAILER
 

@@ -56,7 +56,7 @@ class PostgresItems:
                 await connection.execute(sql["remove_embeddings"], version.version_id, list(known))
             now = time.time_ns() // 1000
             created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
-            rows = CopyRows(collection.collection_id, version.version_id, ordered, created, now)
+            rows = CopyRows(collection, version.version_id, ordered, created, now)
             await _copy(connection, "items", ITEM_COLUMNS, rows.items())
             if rows.has_chunks:
                 await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())

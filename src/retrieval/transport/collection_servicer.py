@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retrieval.application.hybrid_ports import check_language
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
 from retrieval.domain.engagement import event_types_of
@@ -57,6 +58,7 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         collection = read_new_collection(request.collection, "collection")
         version = read_new_version(request.embedding_version, "embedding_version")
         projection = _projection(request, version)
+        await check_language(self._stores.text, collection.text_language, "collection.text_language")
         created = await self._stores.collections.create(collection, version, projection)
         return pb.CreateCollectionResponse(collection=write_collection(created))
 

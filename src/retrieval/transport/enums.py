@@ -8,9 +8,11 @@ from retrieval.application.cache_ports import CacheState
 from retrieval.application.ports import IndexKind, IndexState
 from retrieval.application.similar_items import SeedStrategy
 from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.hybrid import Fusion, HybridMode
 from retrieval.domain.model import AttributeType, ItemStatus, Metric, VersionState, Visibility, VisibilityMode
 from retrieval.domain.owner_edges import EdgeKind
 from retrieval.domain.search import IndexScope, Shortfall, Source, View
+from retrieval.domain.text_query import TextMatch
 from retrieval.v1 import collection_service_pb2 as collection_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
@@ -69,6 +71,16 @@ SEED_STRATEGY = {
     retrieval_pb.SEED_STRATEGY_AVERAGE_VECTOR: SeedStrategy.AVERAGE_VECTOR,
     retrieval_pb.SEED_STRATEGY_BEST_SCORE: SeedStrategy.BEST_SCORE,
 }
+HYBRID_MODE = {
+    retrieval_pb.HYBRID_MODE_HYBRID: HybridMode.HYBRID,
+    retrieval_pb.HYBRID_MODE_TEXT: HybridMode.TEXT,
+    retrieval_pb.HYBRID_MODE_VECTOR: HybridMode.VECTOR,
+}
+HYBRID_FUSION = {
+    retrieval_pb.HYBRID_FUSION_SCORES: Fusion.SCORES,
+    retrieval_pb.HYBRID_FUSION_RECIPROCAL_RANKS: Fusion.RECIPROCAL_RANKS,
+}
+TEXT_MATCH = {retrieval_pb.TEXT_MATCH_ANY: TextMatch.ANY, retrieval_pb.TEXT_MATCH_ALL: TextMatch.ALL}
 EDGE_KIND = {
     feedback_pb.EDGE_KIND_FOLLOW: EdgeKind.FOLLOW,
     feedback_pb.EDGE_KIND_BLOCK: EdgeKind.BLOCK,
@@ -123,7 +135,7 @@ METRIC_OUT = _inverse(METRIC)
 ATTRIBUTE_TYPE_OUT = _inverse(ATTRIBUTE_TYPE)
 VISIBILITY_OUT = _inverse(VISIBILITY)
 ITEM_STATUS_OUT = _inverse(ITEM_STATUS)
-SOURCE_OUT = _inverse(SOURCE)
+SOURCE_OUT = {**_inverse(SOURCE), Source.TEXT: common_pb.SOURCE_TEXT}
 SHORTFALL_OUT = _inverse(SHORTFALL)
 VISIBILITY_MODE_OUT = _inverse(VISIBILITY_MODE)
 VERSION_STATE_OUT = _inverse(VERSION_STATE)

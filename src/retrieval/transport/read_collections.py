@@ -13,6 +13,7 @@ from retrieval.domain.engagement import EVENT_TYPES
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import (
     BUILTIN_ATTRIBUTES,
+    DEFAULT_TEXT_LANGUAGE,
     MAX_DIMENSION,
     AttributeType,
     Collection,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 MAX_ATTRIBUTES = 64
 MAX_RESOLUTIONS = 8
 MAX_MODEL_BYTES = 256
+MAX_LANGUAGE_BYTES = 128
 M_RANGE = (2, 100)
 EF_CONSTRUCTION_RANGE = (4, 1000)
 MAX_LISTS = 32_768
@@ -73,6 +75,8 @@ def read_new_collection(message: pb.Collection, field: str) -> Collection:
         popular=read_thresholds(message.popular_thresholds, PopularThresholds(), f"{field}.popular_thresholds"),
         rating_scale_max=read_rating_scale(scale, f"{field}.rating_scale_max") if scale else 5.0,
         event_types=read_event_types(message.event_types, EVENT_TYPES, f"{field}.event_types"),
+        text_language=text(message.text_language, f"{field}.text_language", MAX_LANGUAGE_BYTES)
+        or DEFAULT_TEXT_LANGUAGE,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from retrieval.application.hybrid import search_hybrid
 from retrieval.application.limits import MAX_BATCH_SEARCHES
 from retrieval.application.matryoshka import search_matryoshka
 from retrieval.application.rank_items import rank_items
@@ -13,6 +14,7 @@ from retrieval.application.trending_items import list_trending_items
 from retrieval.domain.errors import UnimplementedError
 from retrieval.domain.search import View
 from retrieval.transport.caller import Caller
+from retrieval.transport.read_hybrid import read_hybrid
 from retrieval.transport.read_search import (
     read_matryoshka,
     read_rank_items,
@@ -95,9 +97,11 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
                 group.create_task(work())
         return reply
 
-    async def SearchHybrid(self, _request: pb.SearchHybridRequest, _context: Context) -> NoReturn:
-        """Not implemented yet."""
-        raise UnimplementedError("SearchHybrid is not implemented yet; SearchMatryoshka searches by vector")
+    async def SearchHybrid(self, request: pb.SearchHybridRequest, context: Context) -> pb.SearchHybridResponse:
+        """Text and vector together."""
+        reply = pb.SearchHybridResponse()
+        await self._hybrid(request, self._caller(context), reply)
+        return reply
 
     async def ListRelatedItems(self, _request: pb.ListRelatedItemsRequest, _context: Context) -> NoReturn:
         """Not implemented yet."""
@@ -127,6 +131,7 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
             "user_candidates": self._user_candidates,
             "matryoshka": self._matryoshka,
             "rank_items": self._rank_items,
+            "hybrid": self._hybrid,
         }
         kind = entry.WhichOneof("search")
         try:
@@ -157,6 +162,12 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
     async def _rank_items(self, request: pb.RankItemsRequest, caller: Caller, into: SearchReply) -> None:
         query = read_rank_items(request, caller)
         result = await rank_items(self._service.stores, self._service.pipeline, query)
+        await self._write(result, query.collection, query.options, into)
+
+    async def _hybrid(self, request: pb.SearchHybridRequest, caller: Caller, into: SearchReply) -> None:
+        query = read_hybrid(request, caller)
+        service = self._service
+        result = await search_hybrid(service.stores, service.pipeline, service.embedder, query)
         await self._write(result, query.collection, query.options, into)
 
     async def _write(self, result: SearchResult, collection: str, options: SearchOptions, into: SearchReply) -> None:

@@ -35,6 +35,7 @@ def write_collection(collection: Collection) -> pb.Collection:
             pb.EventTypeSetting(type=name, weight=kind.weight, half_life=timedelta(days=kind.half_life_days))
             for name, kind in sorted(collection.event_types.items())
         ],
+        text_language=collection.text_language,
     )
 
 

@@ -44,6 +44,8 @@ def write_hits(
         message = into.add(item_id=hit.item_id, score=hit.score, distance=hit.distance, chunk_index=hit.chunk_index)
         for part in hit.contributions:
             message.contributions.add(source=part.source, rank=part.rank, score=part.score)
+        if hit.snippet:
+            message.snippet = hit.snippet
         if hit.item is not None:
             write_item(hit.item, types, message.item)
 

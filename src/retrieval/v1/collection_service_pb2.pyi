@@ -88,7 +88,7 @@ class PopularThresholds(_message.Message):
     def __init__(self, min_rating_value: _Optional[float] = ..., min_rating_count: _Optional[int] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "metric", "attributes", "visibility_mode", "popular_thresholds", "rating_scale_max", "active_embedding_version", "embedding_versions", "created_at", "event_types")
+    __slots__ = ("name", "metric", "attributes", "visibility_mode", "popular_thresholds", "rating_scale_max", "active_embedding_version", "embedding_versions", "created_at", "event_types", "text_language")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Collection(_message.Message):
     EMBEDDING_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: _common_pb2.Metric
     attributes: _containers.RepeatedCompositeFieldContainer[AttributeDefinition]
@@ -109,7 +110,8 @@ class Collection(_message.Message):
     embedding_versions: _containers.RepeatedCompositeFieldContainer[EmbeddingVersion]
     created_at: _timestamp_pb2.Timestamp
     event_types: _containers.RepeatedCompositeFieldContainer[EventTypeSetting]
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_common_pb2.Metric, str]] = ..., attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., visibility_mode: _Optional[_Union[VisibilityMode, str]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ..., active_embedding_version: _Optional[int] = ..., embedding_versions: _Optional[_Iterable[_Union[EmbeddingVersion, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_types: _Optional[_Iterable[_Union[EventTypeSetting, _Mapping]]] = ...) -> None: ...
+    text_language: str
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_common_pb2.Metric, str]] = ..., attributes: _Optional[_Iterable[_Union[AttributeDefinition, _Mapping]]] = ..., visibility_mode: _Optional[_Union[VisibilityMode, str]] = ..., popular_thresholds: _Optional[_Union[PopularThresholds, _Mapping]] = ..., rating_scale_max: _Optional[float] = ..., active_embedding_version: _Optional[int] = ..., embedding_versions: _Optional[_Iterable[_Union[EmbeddingVersion, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_types: _Optional[_Iterable[_Union[EventTypeSetting, _Mapping]]] = ..., text_language: _Optional[str] = ...) -> None: ...
 
 class EventTypeSetting(_message.Message):
     __slots__ = ("type", "weight", "half_life")

@@ -52,6 +52,7 @@ class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SOURCE_HNSW: _ClassVar[Source]
     SOURCE_IVFFLAT: _ClassVar[Source]
     SOURCE_EXACT: _ClassVar[Source]
+    SOURCE_TEXT: _ClassVar[Source]
 
 class IndexScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -102,6 +103,7 @@ SOURCE_FAISS: Source
 SOURCE_HNSW: Source
 SOURCE_IVFFLAT: Source
 SOURCE_EXACT: Source
+SOURCE_TEXT: Source
 INDEX_SCOPE_UNSPECIFIED: IndexScope
 INDEX_SCOPE_FULL: IndexScope
 INDEX_SCOPE_POPULAR: IndexScope
@@ -358,20 +360,22 @@ class Stage(_message.Message):
     def __init__(self, dimension: _Optional[int] = ..., candidate_count: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("item_id", "score", "distance", "chunk_index", "contributions", "item")
+    __slots__ = ("item_id", "score", "distance", "chunk_index", "contributions", "item", "snippet")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     ITEM_FIELD_NUMBER: _ClassVar[int]
+    SNIPPET_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     distance: float
     chunk_index: int
     contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
     item: Item
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., chunk_index: _Optional[int] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+    snippet: str
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., chunk_index: _Optional[int] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., snippet: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("source", "rank", "score")

@@ -17,9 +17,38 @@ class SeedStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEED_STRATEGY_UNSPECIFIED: _ClassVar[SeedStrategy]
     SEED_STRATEGY_AVERAGE_VECTOR: _ClassVar[SeedStrategy]
     SEED_STRATEGY_BEST_SCORE: _ClassVar[SeedStrategy]
+
+class HybridMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HYBRID_MODE_UNSPECIFIED: _ClassVar[HybridMode]
+    HYBRID_MODE_HYBRID: _ClassVar[HybridMode]
+    HYBRID_MODE_TEXT: _ClassVar[HybridMode]
+    HYBRID_MODE_VECTOR: _ClassVar[HybridMode]
+
+class HybridFusion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HYBRID_FUSION_UNSPECIFIED: _ClassVar[HybridFusion]
+    HYBRID_FUSION_SCORES: _ClassVar[HybridFusion]
+    HYBRID_FUSION_RECIPROCAL_RANKS: _ClassVar[HybridFusion]
+
+class TextMatch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TEXT_MATCH_UNSPECIFIED: _ClassVar[TextMatch]
+    TEXT_MATCH_ANY: _ClassVar[TextMatch]
+    TEXT_MATCH_ALL: _ClassVar[TextMatch]
 SEED_STRATEGY_UNSPECIFIED: SeedStrategy
 SEED_STRATEGY_AVERAGE_VECTOR: SeedStrategy
 SEED_STRATEGY_BEST_SCORE: SeedStrategy
+HYBRID_MODE_UNSPECIFIED: HybridMode
+HYBRID_MODE_HYBRID: HybridMode
+HYBRID_MODE_TEXT: HybridMode
+HYBRID_MODE_VECTOR: HybridMode
+HYBRID_FUSION_UNSPECIFIED: HybridFusion
+HYBRID_FUSION_SCORES: HybridFusion
+HYBRID_FUSION_RECIPROCAL_RANKS: HybridFusion
+TEXT_MATCH_UNSPECIFIED: TextMatch
+TEXT_MATCH_ANY: TextMatch
+TEXT_MATCH_ALL: TextMatch
 
 class SearchSimilarItemsRequest(_message.Message):
     __slots__ = ("collection", "item_ids", "negative_item_ids", "strategy", "options")
@@ -141,17 +170,47 @@ class SearchMatryoshkaResponse(_message.Message):
     stages: _containers.RepeatedCompositeFieldContainer[_common_pb2.Stage]
     def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, _Mapping]]] = ...) -> None: ...
 
+class SnippetOptions(_message.Message):
+    __slots__ = ("max_words", "max_fragments", "start_marker", "end_marker", "raw")
+    MAX_WORDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAGMENTS_FIELD_NUMBER: _ClassVar[int]
+    START_MARKER_FIELD_NUMBER: _ClassVar[int]
+    END_MARKER_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    max_words: int
+    max_fragments: int
+    start_marker: str
+    end_marker: str
+    raw: bool
+    def __init__(self, max_words: _Optional[int] = ..., max_fragments: _Optional[int] = ..., start_marker: _Optional[str] = ..., end_marker: _Optional[str] = ..., raw: _Optional[bool] = ...) -> None: ...
+
 class SearchHybridRequest(_message.Message):
-    __slots__ = ("collection", "text", "vector", "options")
+    __slots__ = ("collection", "text", "vector", "options", "mode", "fusion", "text_weight", "vector_weight", "text_candidates", "vector_candidates", "match", "snippets")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    FUSION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    MATCH_FIELD_NUMBER: _ClassVar[int]
+    SNIPPETS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     text: str
     vector: _common_pb2.Vector
     options: _common_pb2.SearchOptions
-    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ...) -> None: ...
+    mode: HybridMode
+    fusion: HybridFusion
+    text_weight: float
+    vector_weight: float
+    text_candidates: int
+    vector_candidates: int
+    match: TextMatch
+    snippets: SnippetOptions
+    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., options: _Optional[_Union[_common_pb2.SearchOptions, _Mapping]] = ..., mode: _Optional[_Union[HybridMode, str]] = ..., fusion: _Optional[_Union[HybridFusion, str]] = ..., text_weight: _Optional[float] = ..., vector_weight: _Optional[float] = ..., text_candidates: _Optional[int] = ..., vector_candidates: _Optional[int] = ..., match: _Optional[_Union[TextMatch, str]] = ..., snippets: _Optional[_Union[SnippetOptions, _Mapping]] = ...) -> None: ...
 
 class SearchHybridResponse(_message.Message):
     __slots__ = ("hits", "info")
@@ -186,16 +245,18 @@ class RankItemsResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., info: _Optional[_Union[_common_pb2.ResponseInfo, _Mapping]] = ...) -> None: ...
 
 class BatchSearchEntry(_message.Message):
-    __slots__ = ("similar_items", "user_candidates", "matryoshka", "rank_items")
+    __slots__ = ("similar_items", "user_candidates", "matryoshka", "rank_items", "hybrid")
     SIMILAR_ITEMS_FIELD_NUMBER: _ClassVar[int]
     USER_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     MATRYOSHKA_FIELD_NUMBER: _ClassVar[int]
     RANK_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HYBRID_FIELD_NUMBER: _ClassVar[int]
     similar_items: SearchSimilarItemsRequest
     user_candidates: SearchUserCandidatesRequest
     matryoshka: SearchMatryoshkaRequest
     rank_items: RankItemsRequest
-    def __init__(self, similar_items: _Optional[_Union[SearchSimilarItemsRequest, _Mapping]] = ..., user_candidates: _Optional[_Union[SearchUserCandidatesRequest, _Mapping]] = ..., matryoshka: _Optional[_Union[SearchMatryoshkaRequest, _Mapping]] = ..., rank_items: _Optional[_Union[RankItemsRequest, _Mapping]] = ...) -> None: ...
+    hybrid: SearchHybridRequest
+    def __init__(self, similar_items: _Optional[_Union[SearchSimilarItemsRequest, _Mapping]] = ..., user_candidates: _Optional[_Union[SearchUserCandidatesRequest, _Mapping]] = ..., matryoshka: _Optional[_Union[SearchMatryoshkaRequest, _Mapping]] = ..., rank_items: _Optional[_Union[RankItemsRequest, _Mapping]] = ..., hybrid: _Optional[_Union[SearchHybridRequest, _Mapping]] = ...) -> None: ...
 
 class BatchSearchRequest(_message.Message):
     __slots__ = ("searches",)

@@ -115,7 +115,8 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchHybrid(self, request, context):
-        """Full text and vectors together. Not implemented yet: answers UNIMPLEMENTED.
+        """Full text and vectors together: each proposes a shortlist, and the two are fused. FAILED_PRECONDITION
+        (NO_QUERY_EMBEDDER) where there is no vector and the service cannot make one of the text, see `vector`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
