@@ -97,6 +97,9 @@ DELETE FROM retrieval.requests WHERE collection_id = $1
 -- name: delete_collection_pairs
 DELETE FROM retrieval.training_pairs WHERE collection_id = $1
 
+-- name: delete_collection_relationships
+DELETE FROM retrieval.relationships WHERE collection_id = $1
+
 -- name: delete_collection_changes
 DELETE FROM retrieval.change_log WHERE collection_id = $1
 

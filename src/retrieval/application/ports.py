@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.projection_ports import ProjectionStore
+    from retrieval.application.relationship_ports import RelationshipStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
@@ -333,4 +334,5 @@ class Stores:
     artifacts: ArtifactStore
     profiles: ProfileStore
     projections: ProjectionStore
+    relationships: RelationshipStore
     cache: VectorCache | None = None

@@ -158,7 +158,18 @@ class PostgresCollections:
                     await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
                 except asyncpg.LockNotAvailableError:
                     return False
-            tables = "items", "events", "edges", "batches", "engagement", "counts", "requests", "changes", "pairs"
+            tables = (
+                "items",
+                "events",
+                "edges",
+                "batches",
+                "engagement",
+                "counts",
+                "requests",
+                "changes",
+                "pairs",
+                "relationships",
+            )
             for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)

@@ -89,6 +89,7 @@ class PostgresItems:
             await connection.execute(
                 queries("items")["remove_embeddings_everywhere"], collection.collection_id, removed
             )
+            await connection.execute(queries("relationships")["forget_items"], collection.collection_id, removed)
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)
