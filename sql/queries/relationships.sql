@@ -50,6 +50,7 @@ CROSS JOIN LATERAL (
             LIMIT 1
         ) AS i
         WHERE r.collection_id = $1 AND r.item_id = s.item_id AND r.kind = ANY($3::text[])
+            AND r.strength > 0
         ORDER BY r.strength DESC, r.related_item_id, r.kind
         LIMIT $5
     )
@@ -63,6 +64,7 @@ CROSS JOIN LATERAL (
             LIMIT 1
         ) AS i
         WHERE r.collection_id = $1 AND r.related_item_id = s.item_id AND r.kind = ANY($4::text[])
+            AND r.strength > 0
         ORDER BY r.strength DESC, r.item_id, r.kind
         LIMIT $5
     )
@@ -98,7 +100,7 @@ WITH RECURSIVE walk AS (
                         LIMIT 1
                     ) AS i
                     WHERE r.collection_id = $1 AND r.item_id = w.item_id AND r.kind = ANY($3::text[])
-                        AND r.confidence >= $6 AND r.related_item_id <> ALL (w.path)
+                        AND r.strength > 0 AND r.confidence >= $6 AND r.related_item_id <> ALL (w.path)
                     ORDER BY r.strength DESC, r.related_item_id, r.kind
                     LIMIT CASE w.depth WHEN 0 THEN $7::integer ELSE $8::integer END
                 )
@@ -112,7 +114,7 @@ WITH RECURSIVE walk AS (
                         LIMIT 1
                     ) AS i
                     WHERE r.collection_id = $1 AND r.related_item_id = w.item_id AND r.kind = ANY($4::text[])
-                        AND r.confidence >= $6 AND r.item_id <> ALL (w.path)
+                        AND r.strength > 0 AND r.confidence >= $6 AND r.item_id <> ALL (w.path)
                     ORDER BY r.strength DESC, r.item_id, r.kind
                     LIMIT CASE w.depth WHEN 0 THEN $7::integer ELSE $8::integer END
                 )

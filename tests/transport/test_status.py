@@ -217,7 +217,7 @@ async def test_each_search_of_a_batch_has_its_own_status(run: Running) -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["SearchHybrid", "ListRelatedItems"])
+@pytest.mark.parametrize("method", ["SearchHybrid"])
 async def test_what_is_not_there_yet_says_so(run: Running, method: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await getattr(run.client.retrieval, method)(getattr(retrieval_pb, f"{method}Request")())

@@ -65,7 +65,7 @@ class RelationshipKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """One edge. `weight` in (0, 1], `confidence` in [0, 1]."""
+    """One edge. `weight` in (0, 1], `confidence` in [0, 1]; what has no confidence leads nowhere."""
 
     item_id: str
     related_item_id: str

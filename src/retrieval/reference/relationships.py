@@ -70,7 +70,7 @@ def _steps(held: Held, walk: Walk, path: Sequence[str], viewer: Viewer, most: in
         other = held.items.get(step.item_id)
         return other is not None and step.item_id not in path and can_see(other, viewer)
 
-    edges = [e for e in held.relationships.values() if e.confidence >= walk.min_confidence]
+    edges = [e for e in held.relationships.values() if e.strength > 0 and e.confidence >= walk.min_confidence]
     ways = (
         (
             Step(e.related_item_id, e.strength, e.kind)
