@@ -517,3 +517,11 @@ ALTER TABLE ONLY retrieval.user_profiles
 
 ALTER TABLE ONLY retrieval.user_vectors
     ADD CONSTRAINT user_vectors_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
+
+ALTER TABLE retrieval.embeddings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE retrieval.items ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY visible ON retrieval.embeddings FOR SELECT USING ((listed OR ((owner_id <> ''::text) AND (owner_id = ( SELECT current_setting('retrieval.viewer_id'::text, true) AS current_setting))) OR ((visibility = 'groups'::text) AND (status = 'approved'::text) AND (audience && ( SELECT (NULLIF(current_setting('retrieval.group_ids'::text, true), ''::text))::text[] AS "nullif")))));
+
+CREATE POLICY visible ON retrieval.items FOR SELECT USING ((listed OR ((owner_id <> ''::text) AND (owner_id = ( SELECT current_setting('retrieval.viewer_id'::text, true) AS current_setting))) OR ((visibility = 'groups'::text) AND (status = 'approved'::text) AND (audience && ( SELECT (NULLIF(current_setting('retrieval.group_ids'::text, true), ''::text))::text[] AS "nullif")))));

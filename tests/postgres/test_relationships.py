@@ -47,6 +47,7 @@ async def collection(postgres: Stores) -> Collection:
     return made
 
 
+@pytest.mark.parametrize("walled", [False, True], ids=["bare", "walled"])
 @pytest.mark.parametrize("viewer", VIEWERS.values(), ids=VIEWERS.keys())
 @pytest.mark.parametrize("direction", Direction)
 async def test_walks_read_by_index(
@@ -55,11 +56,12 @@ async def test_walks_read_by_index(
     connection: asyncpg.Connection,
     viewer: Viewer,
     direction: Direction,
+    walled: bool,
 ) -> None:
     await connection.execute("ANALYZE retrieval.relationships, retrieval.items")
     walk = Walk("item-00000", direction=direction, depth=MAX_DEPTH)
-    sql, parameters = walk_statement(collection, walk, Predicate(viewer=viewer), None, 50)
-    plan = await explain(adapter, Statement(sql, parameters.values), EXACT_PROFILE)
+    sql, parameters = walk_statement(collection, walk, Predicate(viewer=viewer), None, 50, walled=walled)
+    plan = await explain(adapter, Statement(sql, parameters.values), EXACT_PROFILE, walled=walled)
     assert used(plan) == {OUTGOING, INCOMING, ITEMS}
     assert "Seq Scan" not in {n["Node Type"] for n in plan}
     # In the order of the index: nothing is sorted before the limit ends the scan of a hub.
@@ -77,8 +79,9 @@ async def test_neighbours_are_read_by_index(
     adapter: PostgresAdapter, collection: Collection, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("ANALYZE retrieval.relationships, retrieval.items")
-    sql, parameters = neighbours_statement(collection, ["item-00000", "item-00001"], Viewer("ann", ("red",)), 100)
-    plan = await explain(adapter, Statement(sql, parameters.values), EXACT_PROFILE)
+    viewer = Viewer("ann", ("red",))
+    sql, parameters = neighbours_statement(collection, ["item-00000", "item-00001"], viewer, 100, walled=True)
+    plan = await explain(adapter, Statement(sql, parameters.values), EXACT_PROFILE, walled=True)
     assert used(plan) == {OUTGOING, INCOMING, ITEMS}
     assert "Seq Scan" not in {n["Node Type"] for n in plan}
 
@@ -95,13 +98,15 @@ async def test_a_hub_is_not_read_whole(collection: Collection, connection: async
 
 
 async def test_writing_uses_the_primary_key(connection: asyncpg.Connection, collection: Collection) -> None:
+    await connection.execute("ANALYZE retrieval.relationships")
     await connection.execute("SET enable_seqscan = off")
     sql = queries("relationships")
+    ours = collection.collection_id
     for name, arguments, indexes in (
-        ("delete_relationships", "1, '{a}', '{b}', '{cited}'", {"relationships_pkey"}),
-        ("lock_relationships", "1, '{a}', '{b}', '{cited}'", {"relationships_pkey"}),
-        ("forget_items", "1, '{a}'", {OUTGOING, INCOMING}),
-        ("any_relationship", "1", set()),
+        ("delete_relationships", f"{ours}, '{{a}}', '{{b}}', '{{cited}}'", {"relationships_pkey"}),
+        ("lock_relationships", f"{ours}, '{{a}}', '{{b}}', '{{cited}}'", {"relationships_pkey"}),
+        ("forget_items", f"{ours}, '{{a}}'", {OUTGOING, INCOMING}),
+        ("any_relationship", f"{ours}", set()),
     ):
         await connection.execute(f"PREPARE asked AS {sql[name]}")
         plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN EXECUTE asked({arguments})"))

@@ -266,6 +266,8 @@ async def _add_version(
             version_id=row["version_id"],
         )
     )
+    guard = fill(queries("collections")["guard_partition"], partition=partition(row["version_id"]))
+    await connection.execute(guard)
     if projection is not None:
         await insert_projection(connection, row["version_id"], projection)
     return int(row["version"])

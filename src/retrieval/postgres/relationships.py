@@ -84,8 +84,9 @@ class PostgresRelationships:
         self, collection: Collection, walk: Walk, predicate: Predicate, after: Place | None, count: int
     ) -> list[Reached]:
         """See `RelationshipStore`."""
-        sql, parameters = walk_statement(collection, walk, predicate, after, count)
-        async with self._database.searching(EXACT_PROFILE) as connection:
+        walled = self._database.walls(predicate.viewer)
+        sql, parameters = walk_statement(collection, walk, predicate, after, count, walled=walled)
+        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
         return [Reached(r[0], r[1], r[2], tuple(r[3]), tuple(map(RelationshipKind, r[4]))) for r in rows]
 
@@ -93,8 +94,9 @@ class PostgresRelationships:
         self, collection: Collection, item_ids: Sequence[str], viewer: Viewer, count: int
     ) -> list[tuple[str, float]]:
         """See `RelationshipStore`."""
-        sql, parameters = neighbours_statement(collection, item_ids, viewer, count)
-        async with self._database.searching(EXACT_PROFILE) as connection:
+        walled = self._database.walls(viewer)
+        sql, parameters = neighbours_statement(collection, item_ids, viewer, count, walled=walled)
+        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             return [(r[0], r[1]) for r in await connection.fetch(sql, *parameters.values)]
 
     async def any(self, collection: Collection) -> bool:
@@ -105,7 +107,7 @@ class PostgresRelationships:
 
 
 def walk_statement(
-    collection: Collection, walk: Walk, predicate: Predicate, after: Place | None, count: int
+    collection: Collection, walk: Walk, predicate: Predicate, after: Place | None, count: int, *, walled: bool = False
 ) -> tuple[str, Parameters]:
     """The strongest paths from an item, and the page of them behind `after`."""
     parameters = Parameters(
@@ -122,6 +124,7 @@ def walk_statement(
         0 if after is None else after.depth,
         "" if after is None else after.item_id,
         count,
+        walled=walled,
     )
     visible = compile_visibility(predicate.viewer, parameters)
     condition = compile_predicate(predicate, collection, parameters)
@@ -129,7 +132,7 @@ def walk_statement(
 
 
 def neighbours_statement(
-    collection: Collection, item_ids: Sequence[str], viewer: Viewer, count: int
+    collection: Collection, item_ids: Sequence[str], viewer: Viewer, count: int, *, walled: bool = False
 ) -> tuple[str, Parameters]:
     """What one step leads to from any of those items."""
     step = Walk("")
@@ -140,6 +143,7 @@ def neighbours_statement(
         [kind.value for kind in step.incoming],
         FIRST_EDGES,
         count,
+        walled=walled,
     )
     visible = compile_visibility(viewer, parameters)
     return fill(queries("relationships")["neighbours"], visible=visible), parameters
