@@ -67,7 +67,7 @@ class PostgresIndex:
         """Exact scores of the caller's items: see `VectorIndex`."""
         walled = self._database.walls(query.predicate.viewer)
         statement = rank_statement(query, item_ids, walled=walled)
-        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
+        async with self._database.searching(None, walled=walled) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         return replace(_answer(rows, query, Source.EXACT), exhausted=True)
 
