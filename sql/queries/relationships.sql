@@ -27,7 +27,8 @@ USING unnest($2::text[], $3::text[], $4::text[]) AS n (item_id, related_item_id,
 WHERE r.collection_id = $1 AND r.item_id = n.item_id AND r.related_item_id = n.related_item_id AND r.kind = n.kind
 
 -- name: forget_items
--- Relationships of items that are gone, from both ends. Expects relationships_outgoing and relationships_incoming.
+-- Relationships of items that are gone, from both ends. Expects the primary key or relationships_outgoing for one end and
+-- relationships_incoming for the other.
 DELETE FROM retrieval.relationships
 WHERE collection_id = $1 AND (item_id = ANY($2::text[]) OR related_item_id = ANY($2::text[]))
 
@@ -80,11 +81,13 @@ LIMIT $6
 WITH RECURSIVE walk AS (
     SELECT
         $2::text COLLATE "C" AS item_id, 0 AS depth, 1::double precision AS strength,
-        ARRAY[$2::text COLLATE "C"] AS path, ARRAY[]::text[] COLLATE "C" AS kinds
+        ARRAY[$2::text COLLATE "C"] AS path, ARRAY[]::text[] COLLATE "C" AS kinds, 1::bigint AS place
     UNION ALL
-    SELECT f.item_id, f.depth, f.strength, f.path, f.kinds
+    SELECT f.item_id, f.depth, f.strength, f.path, f.kinds, f.place
     FROM (
-        SELECT b.item_id, b.depth, b.strength, b.path, b.kinds
+        SELECT
+            b.item_id, b.depth, b.strength, b.path, b.kinds,
+            row_number() OVER (ORDER BY b.strength DESC, b.path, b.kinds) AS place
         FROM (
             SELECT DISTINCT ON (e.other)
                 e.other AS item_id, w.depth + 1 AS depth, w.strength * e.strength AS strength,
@@ -119,7 +122,7 @@ WITH RECURSIVE walk AS (
                     LIMIT CASE w.depth WHEN 0 THEN $7::integer ELSE $8::integer END
                 )
             ) AS e
-            WHERE w.depth < $5::integer
+            WHERE w.depth < $5::integer AND w.place <= $14::integer
             ORDER BY e.other, strength DESC, path, kinds
         ) AS b
         ORDER BY b.strength DESC, b.path, b.kinds

@@ -33,6 +33,7 @@ from retrieval.domain.relationships import (
     Walk,
 )
 from retrieval.domain.search import Predicate, SearchOptions, View
+from retrieval.postgres import relationships as postgres_relationships
 from tests.relations import public, related_world
 
 if TYPE_CHECKING:
@@ -191,15 +192,19 @@ async def test_views(stores: Stores, name: str) -> None:
 
 async def test_only_the_strongest_are_followed(stores: Stores, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work is bounded: a few of the first item, fewer of the others, and a frontier."""
-    for module in (relationships, __import__("retrieval.postgres.relationships", fromlist=["x"])):
+    for module in (relationships, postgres_relationships):
         monkeypatch.setattr(module, "FIRST_EDGES", 3)
         monkeypatch.setattr(module, "LATER_EDGES", 1)
         monkeypatch.setattr(module, "MAX_FRONTIER", 2)
+        monkeypatch.setattr(module, "MAX_REACHED", 3)
     edges = [Relationship("a", f"b{n}", Kind.CITED, 1 - n / 10) for n in range(5)]
     edges += [Relationship(f"b{n}", f"c{n}{m}", Kind.CITED, 1 - m / 10) for n in range(5) for m in range(3)]
     names = {i for e in edges for i in (e.item_id, e.related_item_id)}
     await related_world(stores, name, public(*sorted(names)), edges)
-    assert set(await reached(stores, name, Walk("a", depth=2))) == {"b0", "b1", "c00", "c10"}
+    assert set(await reached(stores, name, Walk("a", depth=2))) == {"b0", "b1", "b2", "c00", "c10"}
+    for module in (relationships, postgres_relationships):
+        monkeypatch.setattr(module, "FIRST_EDGES", 9)
+    assert set(await reached(stores, name, Walk("a"))) == {"b0", "b1", "b2"}
 
 
 async def test_a_hub_is_read_strongest_first(stores: Stores, name: str) -> None:

@@ -14,8 +14,10 @@ FIRST_EDGES = 1000
 """Relationships followed from the item that is asked about, in each direction: those of the greatest strength."""
 LATER_EDGES = 100
 """The same from every item on the way."""
-MAX_FRONTIER = 1000
-"""Items that the next step goes on from: those reached by the strongest paths."""
+MAX_REACHED = 1000
+"""Items that one step leads to: those of the strongest paths."""
+MAX_FRONTIER = 200
+"""Of these, items that the next step goes on from. Where all are used, a step looks at 20,000 relationships."""
 
 
 class RelationshipKind(Enum):
@@ -176,8 +178,9 @@ def strongest_paths(start: str, depth: int, steps: Callable[[Sequence[str], int]
                 known = best.get(step.item_id)
                 if known is None or _order(there) < _order(known):
                     best[step.item_id] = there
-        frontier = sorted(best.values(), key=_order)[:MAX_FRONTIER]
-        for reached in frontier:
+        arrived = sorted(best.values(), key=_order)[:MAX_REACHED]
+        frontier = arrived[:MAX_FRONTIER]
+        for reached in arrived:
             earlier = found.get(reached.item_id)
             if earlier is None or reached.strength > earlier.strength:
                 found[reached.item_id] = reached

@@ -11,6 +11,7 @@ from retrieval.domain.relationships import (
     FIRST_EDGES,
     LATER_EDGES,
     MAX_FRONTIER,
+    MAX_REACHED,
     Reached,
     RelationshipKind,
     Walk,
@@ -119,11 +120,12 @@ def walk_statement(
         walk.min_confidence,
         FIRST_EDGES,
         LATER_EDGES,
-        MAX_FRONTIER,
+        MAX_REACHED,
         float("inf") if after is None else after.strength,
         0 if after is None else after.depth,
         "" if after is None else after.item_id,
         count,
+        MAX_FRONTIER,
         walled=walled,
     )
     visible = compile_visibility(predicate.viewer, parameters)
