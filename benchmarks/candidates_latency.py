@@ -164,7 +164,7 @@ async def fill(address: str, url: str, world: World) -> None:
     try:
         await connection.execute(
             "INSERT INTO retrieval.relationships (collection_id, item_id, related_item_id, kind)"
-            " SELECT collection_id, 'item-' || n, 'item-' || n + 1, 'goes_with'"
+            " SELECT collection_id, 'item-' || n, 'item-' || n + 1, 'complement'"
             " FROM retrieval.collections, generate_series(0, $2::int - 2) AS n WHERE name = $1",
             COLLECTION,
             len(world.vectors),

@@ -286,11 +286,12 @@ CREATE TABLE retrieval.relationships (
     collection_id bigint NOT NULL,
     item_id text NOT NULL COLLATE pg_catalog."C",
     related_item_id text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL,
-    weight real DEFAULT 1 NOT NULL,
-    confidence real DEFAULT 1 NOT NULL,
+    kind text NOT NULL COLLATE pg_catalog."C",
+    weight double precision DEFAULT 1 NOT NULL,
+    confidence double precision DEFAULT 1 NOT NULL,
     note text DEFAULT ''::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    strength double precision GENERATED ALWAYS AS ((weight * confidence)) STORED NOT NULL,
     CONSTRAINT relationships_check CHECK ((item_id <> related_item_id))
 );
 
@@ -433,8 +434,14 @@ ALTER TABLE ONLY retrieval.owner_edges
 ALTER TABLE ONLY retrieval.projections
     ADD CONSTRAINT projections_pkey PRIMARY KEY (version_id);
 
+ALTER TABLE retrieval.relationships
+    ADD CONSTRAINT relationships_confidence_check CHECK (((confidence >= (0)::double precision) AND (confidence <= (1)::double precision))) NOT VALID;
+
 ALTER TABLE ONLY retrieval.relationships
     ADD CONSTRAINT relationships_pkey PRIMARY KEY (collection_id, item_id, kind, related_item_id);
+
+ALTER TABLE retrieval.relationships
+    ADD CONSTRAINT relationships_weight_check CHECK (((weight > (0)::double precision) AND (weight <= (1)::double precision))) NOT VALID;
 
 ALTER TABLE ONLY retrieval.requests
     ADD CONSTRAINT requests_pkey PRIMARY KEY (collection_id, request_id);
@@ -477,6 +484,10 @@ CREATE INDEX items_text_search ON retrieval.items USING gin (text_search) WITH (
 
 CREATE UNIQUE INDEX model_versions_one_active ON retrieval.model_versions USING btree (collection_id, model_type) WHERE active;
 
+CREATE INDEX relationships_incoming ON retrieval.relationships USING btree (collection_id, related_item_id, strength DESC, item_id, kind) INCLUDE (confidence);
+
+CREATE INDEX relationships_outgoing ON retrieval.relationships USING btree (collection_id, item_id, strength DESC, related_item_id, kind) INCLUDE (confidence);
+
 CREATE INDEX training_pairs_by_model ON retrieval.training_pairs USING btree (collection_id, model_version, user_id, item_id, interaction_at);
 
 CREATE INDEX training_pairs_by_run ON retrieval.training_pairs USING btree (collection_id, run_id, created_at);
@@ -516,3 +527,11 @@ ALTER TABLE ONLY retrieval.user_profiles
 
 ALTER TABLE ONLY retrieval.user_vectors
     ADD CONSTRAINT user_vectors_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
+
+ALTER TABLE retrieval.embeddings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE retrieval.items ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY visible ON retrieval.embeddings FOR SELECT USING ((listed OR ((owner_id <> ''::text) AND (owner_id = ( SELECT current_setting('retrieval.viewer_id'::text, true) AS current_setting))) OR ((visibility = 'groups'::text) AND (status = 'approved'::text) AND (audience && ( SELECT (NULLIF(current_setting('retrieval.group_ids'::text, true), ''::text))::text[] AS "nullif")))));
+
+CREATE POLICY visible ON retrieval.items FOR SELECT USING ((listed OR ((owner_id <> ''::text) AND (owner_id = ( SELECT current_setting('retrieval.viewer_id'::text, true) AS current_setting))) OR ((visibility = 'groups'::text) AND (status = 'approved'::text) AND (audience && ( SELECT (NULLIF(current_setting('retrieval.group_ids'::text, true), ''::text))::text[] AS "nullif")))));

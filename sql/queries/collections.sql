@@ -29,6 +29,25 @@ CREATE TABLE retrieval.{partition} PARTITION OF retrieval.embeddings (
     CONSTRAINT {partition}_dimension CHECK (vector_dims(embedding) = {dim})
 ) FOR VALUES IN ({version_id}) WITH (toast_tuple_target = 8160)
 
+-- name: guard_partition
+-- As migration 0010 does with those that it finds; the role may be missing.
+ALTER TABLE retrieval.{partition} ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible ON retrieval.{partition} FOR SELECT USING (
+    listed
+    OR (owner_id <> '' AND owner_id = (SELECT current_setting('retrieval.viewer_id', true)))
+    OR (
+        visibility = 'groups' AND status = 'approved'
+        AND audience && (SELECT nullif(current_setting('retrieval.group_ids', true), '')::text [])
+    )
+);
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'retrieval_reader') THEN
+        GRANT SELECT ON retrieval.{partition} TO retrieval_reader;
+    END IF;
+END
+$$
+
 -- name: drop_impatiently
 -- While it waits for readers of a partition, dropping it locks the table above and with it every writer out.
 SET LOCAL lock_timeout = '500ms'
@@ -97,6 +116,9 @@ DELETE FROM retrieval.requests WHERE collection_id = $1
 
 -- name: delete_collection_pairs
 DELETE FROM retrieval.training_pairs WHERE collection_id = $1
+
+-- name: delete_collection_relationships
+DELETE FROM retrieval.relationships WHERE collection_id = $1
 
 -- name: delete_collection_changes
 DELETE FROM retrieval.change_log WHERE collection_id = $1

@@ -104,7 +104,7 @@ ORDER BY i.item_id
 -- Expects the primary key.
 SELECT item_id, chunk_index, embedding
 FROM retrieval.{partition}
-WHERE version_id = {version_id} AND item_id = ANY($1::text[])
+WHERE version_id = {version_id} AND item_id = ANY($1::text[]) AND {predicate}
 ORDER BY item_id, chunk_index
 
 -- name: popular_items

@@ -58,19 +58,6 @@ SELECT embedding FROM retrieval.user_vectors WHERE version_id = $1 AND user_id =
 -- Expects the primary key.
 SELECT updated_at FROM retrieval.user_vectors WHERE version_id = $1 AND user_id = $2
 
--- name: has_relations
--- Expects the primary key of relationships.
-SELECT EXISTS (SELECT FROM retrieval.relationships WHERE collection_id = $1)
-
--- name: related_items
--- Expects the primary key of relationships.
-SELECT related_item_id, max(weight * confidence)::double precision AS strength
-FROM retrieval.relationships
-WHERE collection_id = $1 AND item_id = ANY($2::text[])
-GROUP BY related_item_id
-ORDER BY strength DESC, related_item_id
-LIMIT $3
-
 -- name: facet_shares
 -- Of a sample of listed items, so that it costs the same for any catalogue. A value counts once an item.
 WITH sampled AS (

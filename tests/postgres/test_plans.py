@@ -94,7 +94,9 @@ def literal(value: object) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def explain(adapter: PostgresAdapter, statement: Statement, profile: Profile) -> list[dict[str, Any]]:
+async def explain(
+    adapter: PostgresAdapter, statement: Statement, profile: Profile, *, walled: bool = False
+) -> list[dict[str, Any]]:
     """Plan nodes of the statement, in a session set up as for a search.
 
     Prepared first, as asyncpg does: a plain EXPLAIN would show a plan for these very values, where searches run
@@ -103,7 +105,7 @@ async def explain(adapter: PostgresAdapter, statement: Statement, profile: Profi
     database = adapter._database
     assert database is not None
     values = ", ".join(literal(v) for v in statement.values)
-    async with database.searching(profile) as connection:
+    async with database.searching(profile, walled=walled) as connection:
         await connection.execute(f"PREPARE explained AS {statement.sql}")
         try:
             text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained({values})")
@@ -124,6 +126,7 @@ def used(plan: list[dict[str, Any]]) -> set[str]:
     return {n["Index Name"] for n in plan if "Index Name" in n}
 
 
+@pytest.mark.parametrize("walled", [False, True], ids=["bare", "walled"])
 @pytest.mark.parametrize("wide", [False, True], ids=["narrow", "with vectors"])
 @pytest.mark.parametrize("predicate", PREDICATES.values(), ids=PREDICATES.keys())
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -133,6 +136,7 @@ async def test_searches_use_their_index(
     shape: tuple[Source, IndexScope, tuple[Stage, ...]],
     predicate: Predicate,
     wide: bool,
+    walled: bool,
 ) -> None:
     source, scope, stages = shape
     version_id = collection.active.version_id
@@ -141,8 +145,8 @@ async def test_searches_use_their_index(
         expected = popular_index(version_id)
     elif source is Source.IVFFLAT:
         expected = ivfflat_index(version_id)
-    statement = index_statement(query(collection, scope, stages, predicate, wide=wide), source)
-    plan = await explain(adapter, statement, index_profile(source, 100))
+    statement = index_statement(query(collection, scope, stages, predicate, wide=wide), source, walled=walled)
+    plan = await explain(adapter, statement, index_profile(source, 100), walled=walled)
     assert used(plan) == {expected}
     assert "Seq Scan" not in {n["Node Type"] for n in plan}
     scans = [n for n in plan if n.get("Index Name")]
@@ -180,11 +184,22 @@ async def test_an_exact_search_never_uses_a_vector_index(
     assert not {n for n in used(plan) if "hnsw" in n or "ivfflat" in n or "popular" in n}
 
 
-async def test_ranking_reads_by_primary_key(adapter: PostgresAdapter, collection: Collection) -> None:
-    asked = query(collection, IndexScope.FULL, (Stage(64, 20),), Predicate(), wide=False)
-    statement = rank_statement(asked, [f"item-{n:05d}" for n in range(20)])
-    plan = await explain(adapter, statement, EXACT_PROFILE)
-    assert used(plan) == {f"{partition(collection.active.version_id)}_pkey"}
+@pytest.mark.parametrize("walled", [False, True], ids=["bare", "walled"])
+@pytest.mark.parametrize("predicate", PREDICATES.values(), ids=PREDICATES.keys())
+@pytest.mark.parametrize(
+    "profile",
+    [EXACT_PROFILE, index_profile(Source.HNSW, 100), index_profile(Source.IVFFLAT, 10)],
+    ids=["exact", "hnsw", "ivfflat"],
+)
+async def test_ranking_reads_by_primary_key(
+    adapter: PostgresAdapter, collection: Collection, profile: Profile, predicate: Predicate, walled: bool
+) -> None:
+    """Whatever settings the session has from the search before."""
+    asked = query(collection, IndexScope.FULL, (Stage(64, 20),), predicate, wide=False)
+    statement = rank_statement(asked, [f"item-{n:05d}" for n in range(20)], walled=walled)
+    plan = await explain(adapter, statement, profile, walled=walled)
+    # Where the planner sees the values, it may take a selective attribute index along.
+    assert f"{partition(collection.active.version_id)}_pkey" in used(plan)
     assert "Seq Scan" not in {n["Node Type"] for n in plan}
 
 

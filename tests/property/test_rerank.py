@@ -14,9 +14,11 @@ from retrieval.domain.boosts import (
     Boosts,
     FreshnessBoost,
     PopularityBoost,
+    RelatedBoost,
     boosted,
     freshness_factors,
     popularity_factors,
+    related_factors,
     unit_scaled,
 )
 from retrieval.domain.diversity import cap_owners, dpp_order, mmr_order, owner_decay_order
@@ -29,7 +31,8 @@ COUNTS = st.integers(0, 10**9)
 WEIGHTS = st.floats(0.01, 100.0)
 FRESHNESS = st.builds(FreshnessBoost, st.integers(DAY_US, 1000 * DAY_US), WEIGHTS)
 POPULARITY = st.builds(PopularityBoost, WEIGHTS)
-BOOSTS = st.builds(Boosts, st.none() | FRESHNESS, st.none() | POPULARITY)
+RELATED = st.builds(RelatedBoost, st.just(("a",)), WEIGHTS)
+BOOSTS = st.builds(Boosts, st.none() | FRESHNESS, st.none() | POPULARITY, st.none() | RELATED)
 DIVERSITIES = st.builds(
     lambda vectors, cap, decay: Diversity(vectors[0], cap, vectors[1], decay),
     st.just((None, None))
@@ -51,6 +54,7 @@ def pools(draw: st.DrawFn) -> RerankPool:
         np.array(draw(st.lists(st.integers(0, NOW_US + DAY_US), min_size=n, max_size=n)), dtype=np.int64),
         np.array(draw(st.lists(COUNTS, min_size=n, max_size=n)), dtype=np.int64),
         draw(arrays.arrays(np.float16, (n, 3), elements=st.floats(-4, 4, width=16))),
+        np.array(draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)), dtype=np.float64),
     )
 
 
@@ -90,7 +94,7 @@ def test_stages_follow_one_another(pool: RerankPool, boosts: Boosts, decay: floa
     n = len(pool.relevance)
     relevance, order = pool.relevance, list(range(n))
     if not boosts.empty:
-        relevance = boosted(pool.relevance, boosts, pool.created_at, pool.rating_counts, NOW_US)
+        relevance = boosted(pool.relevance, boosts, pool.created_at, pool.rating_counts, pool.strengths, NOW_US)
         order = sorted(range(n), key=lambda i: -relevance[i])
     assert rerank(pool, boosts, Diversity(), NOW_US, n or 1) == order
     decayed = owner_decay_order(relevance[order], [pool.owner_ids[i] for i in order], decay)
@@ -137,6 +141,16 @@ def test_popularity(counts: list[int], boost: PopularityBoost) -> None:
     assert factors.max() == pytest.approx(1.0 + boost.weight if rated.max() else 1.0)
     middle = popularity_factors(np.array([0, 9, 99], dtype=np.int64), boost)
     np.testing.assert_allclose(middle, 1.0 + boost.weight * np.array([0.0, 0.5, 1.0]))
+
+
+@given(strengths=st.lists(st.floats(0, 1), min_size=1, max_size=9), weight=WEIGHTS)
+def test_related_factors(strengths: list[float], weight: float) -> None:
+    """From 1 for what is not related to 1 + weight for what is related for sure, in proportion."""
+    factors = related_factors(np.array(strengths), RelatedBoost(("a",), weight))
+    np.testing.assert_allclose((factors - 1.0) / weight, strengths, atol=1e-12)
+    pool = RerankPool(np.array([2.0, 1.5, 1.0, 0.0]), strengths=np.array([0.0, 0.0, 1.0, 1.0]))
+    # Relevance 1, 0.75, 0.5, 0: the third counts 2.5 times, the last stays the last.
+    assert rerank(pool, Boosts(related_to=RelatedBoost(("a",), 1.5)), Diversity(), NOW_US, 4) == [2, 0, 1, 3]
 
 
 def test_boosts_lift_what_has_negative_scores() -> None:

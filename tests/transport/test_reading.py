@@ -116,6 +116,18 @@ def any_of(*values: dict[str, Any], attribute: str = "keyword") -> dict[str, Any
             "INVALID_REQUEST",
         ),
         ({"boosts": {"freshness": {"half_life": "1s"}}}, "boosts.freshness.weight", "INVALID_REQUEST"),
+        ({"boosts": {"related_to": {"weight": 1}}}, "boosts.related_to.item_ids", "INVALID_REQUEST"),
+        (
+            {"boosts": {"related_to": {"weight": 1, "item_ids": ["a"] * 65}}},
+            "boosts.related_to.item_ids",
+            "INVALID_REQUEST",
+        ),
+        (
+            {"boosts": {"related_to": {"weight": 1, "item_ids": ["a", ""]}}},
+            "boosts.related_to.item_ids[1]",
+            "INVALID_REQUEST",
+        ),
+        ({"boosts": {"related_to": {"item_ids": ["a"]}}}, "boosts.related_to.weight", "INVALID_REQUEST"),
         ({"boosts": {"popularity": {}}}, "boosts.popularity.weight", "INVALID_REQUEST"),
         ({"boosts": {"popularity": {"weight": 100.1}}}, "boosts.popularity.weight", "INVALID_REQUEST"),
         ({"boosts": {"popularity": {"weight": "NaN"}}}, "boosts.popularity.weight", "INVALID_REQUEST"),

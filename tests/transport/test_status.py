@@ -217,12 +217,6 @@ async def test_each_search_of_a_batch_has_its_own_status(run: Running) -> None:
     ]
 
 
-async def test_what_is_not_there_yet_says_so(run: Running) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await run.client.retrieval.ListRelatedItems(retrieval_pb.ListRelatedItemsRequest())
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 CHUNKS = [
     common_pb.Chunk(vector=common_pb.Vector(floats=common_pb.FloatArray(values=values)))
     for values in ([1, 0, 0, 0], [1, 1, 0, 0])

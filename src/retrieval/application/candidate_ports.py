@@ -86,14 +86,6 @@ class ProfileStore(Protocol):
         """
         ...
 
-    async def has_relations(self, collection: Collection) -> bool:
-        """Whether any relationship is declared in the collection."""
-        ...
-
-    async def related(self, collection: Collection, item_ids: Sequence[str], count: int) -> list[tuple[str, float]]:
-        """(item id, weight x confidence) of what is declared to be related to those items, strongest first."""
-        ...
-
     async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
         """Remove what is kept here of the user, in all embedding versions; see `ErasesUsers`. `UserFeed` tells."""
         ...

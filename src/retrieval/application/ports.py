@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.hybrid_ports import TextIndex
     from retrieval.application.projection_ports import ProjectionStore
+    from retrieval.application.relationship_ports import RelationshipStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
@@ -335,4 +336,5 @@ class Stores:
     profiles: ProfileStore
     projections: ProjectionStore
     text: TextIndex
+    relationships: RelationshipStore
     cache: VectorCache | None = None

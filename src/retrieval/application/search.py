@@ -14,6 +14,7 @@ import numpy as np
 
 from retrieval.application.deadline import remaining_s
 from retrieval.application.projections import settled_vector
+from retrieval.application.related_items import strengths_for_boost
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
@@ -34,7 +35,7 @@ from retrieval.domain.search import (
 from retrieval.domain.vectors import scores_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -222,7 +223,7 @@ class SearchPipeline:
                 out_of_time = True
                 break
             count = min(count * 4, ceiling)
-        draft = await self._order(scope, draft)
+        draft = await self._order(scope, draft, await strengths_for_boost(self._stores, scope))
         report = SearchReport(
             answer.source,
             scope.version.version,
@@ -311,9 +312,16 @@ class SearchPipeline:
         return draft, left, reason
 
     @staticmethod
-    async def _order(scope: Scope, draft: Draft) -> Draft:
+    async def _order(scope: Scope, draft: Draft, strengths: Mapping[str, float]) -> Draft:
         options = scope.options
-        pool = RerankPool(draft.scores, draft.owner_ids, draft.created_at, draft.rating_counts, draft.vectors)
+        pool = RerankPool(
+            draft.scores,
+            draft.owner_ids,
+            draft.created_at,
+            draft.rating_counts,
+            draft.vectors,
+            np.array([strengths.get(item_id, 0.0) for item_id in draft.item_ids]) if strengths else None,
+        )
         now_us = time.time_ns() // 1000
         work = pool, options.boosts, options.diversity, now_us, options.limit, scope.watch.lap
         if (

@@ -1,4 +1,4 @@
-"""Freshness and popularity as factors on relevance."""
+"""Freshness, popularity and relationships as factors on relevance."""
 
 from __future__ import annotations
 
@@ -27,16 +27,25 @@ class PopularityBoost:
 
 
 @dataclass(frozen=True, slots=True)
+class RelatedBoost:
+    """An item of strength 1 to any of `item_ids` counts 1 + `weight` times, one that is unrelated once."""
+
+    item_ids: tuple[str, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Boosts:
     """What raises an item beside its score; None: off."""
 
     freshness: FreshnessBoost | None = None
     popularity: PopularityBoost | None = None
+    related_to: RelatedBoost | None = None
 
     @property
     def empty(self) -> bool:
         """Whether nothing is raised."""
-        return self.freshness is None and self.popularity is None
+        return self.freshness is None and self.popularity is None and self.related_to is None
 
 
 NO_BOOSTS = Boosts()
@@ -71,11 +80,21 @@ def popularity_factors(rating_counts: NDArray[np.int64], boost: PopularityBoost)
     return np.asarray(1.0 + boost.weight * logs / highest if highest > 0 else np.ones(len(logs)))
 
 
+def related_factors(strengths: NDArray[np.float64], boost: RelatedBoost) -> NDArray[np.float64]:
+    """1 + weight * strength, (n,) float64, of `strengths`, (n,) float64 in [0, 1], 0 where nothing is declared.
+
+    The strength is weight x confidence of the strongest relationship to any of the boost's items (`Relationship`). Not
+    scaled to the pool, as counts are: strengths have a range of their own, and a weak relationship is to stay weak.
+    """
+    return np.asarray(1.0 + boost.weight * strengths)
+
+
 def boosted(
     relevance: NDArray[np.float64],
     boosts: Boosts,
     created_at: NDArray[np.int64],
     rating_counts: NDArray[np.int64],
+    strengths: NDArray[np.float64],
     now_us: int,
 ) -> NDArray[np.float64]:
     """Relevance scaled to [0, 1] over the pool, times the factors; (n,) float64, never negative.
@@ -87,4 +106,6 @@ def boosted(
         raised = raised * freshness_factors(created_at, boosts.freshness, now_us)
     if boosts.popularity is not None:
         raised = raised * popularity_factors(rating_counts, boosts.popularity)
+    if boosts.related_to is not None:
+        raised = raised * related_factors(strengths, boosts.related_to)
     return raised

@@ -93,9 +93,3 @@ class DeadlineExceededError(RetrievalError):
     """The time the caller allowed ran out."""
 
     reason = "DEADLINE_EXCEEDED"
-
-
-class UnimplementedError(RetrievalError):
-    """The service does not do this."""
-
-    reason = "UNIMPLEMENTED"

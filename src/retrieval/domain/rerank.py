@@ -29,7 +29,8 @@ class RerankPool:
     """Candidates, one row each, n in all; what no stage asks for may be empty.
 
     `relevance`: (n,) float64, higher is better. `owner_ids`: empty for no owner. `created_at`: (n,) int64 microseconds.
-    `rating_counts`: (n,) int64. `vectors`: (n, dim) float16.
+    `rating_counts`: (n,) int64. `vectors`: (n, dim) float16. `strengths`: (n,) float64 in [0, 1], as for
+    `related_factors`.
     """
 
     relevance: NDArray[np.float64]
@@ -37,6 +38,7 @@ class RerankPool:
     created_at: NDArray[np.int64] | None = None
     rating_counts: NDArray[np.int64] | None = None
     vectors: NDArray[np.float16] | None = None
+    strengths: NDArray[np.float64] | None = None
 
 
 def rerank(
@@ -68,6 +70,7 @@ def rerank(
             boosts,
             none if pool.created_at is None else pool.created_at,
             none if pool.rating_counts is None else pool.rating_counts,
+            np.zeros(n) if pool.strengths is None else pool.strengths,
             now_us,
         )
         order = np.argsort(-relevance, kind="stable")

@@ -24,6 +24,7 @@ from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.projections import PostgresProjections
+from retrieval.postgres.relationships import PostgresRelationships
 from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
 from retrieval.postgres.text_index import PostgresText
 from retrieval.postgres.trending import TrendingLists
@@ -103,6 +104,7 @@ class PostgresAdapter:
             profiles,
             PostgresProjections(self._database),
             PostgresText(self._database),
+            PostgresRelationships(self._database),
         )
 
     @property

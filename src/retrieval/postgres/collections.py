@@ -159,7 +159,18 @@ class PostgresCollections:
                     await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
                 except asyncpg.LockNotAvailableError:
                     return False
-            tables = "items", "events", "edges", "batches", "engagement", "counts", "requests", "changes", "pairs"
+            tables = (
+                "items",
+                "events",
+                "edges",
+                "batches",
+                "engagement",
+                "counts",
+                "requests",
+                "changes",
+                "pairs",
+                "relationships",
+            )
             for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
@@ -256,6 +267,8 @@ async def _add_version(
             version_id=row["version_id"],
         )
     )
+    guard = fill(queries("collections")["guard_partition"], partition=partition(row["version_id"]))
+    await connection.execute(guard)
     if projection is not None:
         await insert_projection(connection, row["version_id"], projection)
     return int(row["version"])

@@ -18,11 +18,13 @@ from retrieval.domain.errors import (
     UnavailableError,
 )
 from retrieval.postgres.search_connections import SearchConnection, SearchConnections
+from retrieval.postgres.wall import NOBODY_ELSE, READER, raise_wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from retrieval.config import Settings
+    from retrieval.domain.model import Viewer
     from retrieval.postgres.search_connections import Profile
 
 MIN_POSTGRES = 15
@@ -56,6 +58,7 @@ class Database:
         self._search: SearchConnections | None = None
         self._follow: SearchConnections | None = None
         self._write: Any = None
+        self._walled = False
         self._pulse: Any = None
 
     async def open(self) -> None:
@@ -64,6 +67,7 @@ class Database:
             connection = await asyncpg.connect(self._url, timeout=10)
             try:
                 await check_versions(connection)
+                self._walled = await raise_wall(connection)
             finally:
                 await connection.close()
             common = {"application_name": "retrieval", "search_path": "retrieval, public, extensions", "jit": "off"}
@@ -114,18 +118,21 @@ class Database:
             except TimeoutError:
                 self._write.terminate()
 
-    @asynccontextmanager
-    async def searching(self, profile: Profile | None) -> AsyncIterator[Any]:
-        """A connection with the search settings of `profile`.
+    def walls(self, viewer: Viewer) -> bool:
+        """Whether what is searched for `viewer` is to be walled: who may see everything needs no wall."""
+        return self._walled and not viewer.unrestricted
 
-        None takes the settings as they are: for look-ups by key, whose plan is the same under any, so that they do
-        not cost the next search the round trip of setting its own again.
+    @asynccontextmanager
+    async def searching(self, profile: Profile | None, *, walled: bool = False) -> AsyncIterator[Any]:
+        """A connection with the search settings of `profile`; `walled`: it sees what `Parameters` of the same say.
+
+        No profile takes the settings as they are: for look-ups by key, whose plan is the same under any, so that they
+        do not cost the next search the round trip of setting its own again.
         """
         if self._search is None:
             raise UnavailableError("the database is not open")
         async with translated(), self._search.acquire() as connection:
-            if profile is not None:
-                await connection.use(profile)
+            await connection.use(profile, READER if walled else NOBODY_ELSE)
             yield connection
 
     @asynccontextmanager

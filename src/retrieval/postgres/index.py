@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache, VersionFacts
 
+PARALLEL_PAGES = 1024
+"""Smaller tables are read by one process (PostgreSQL's default of `min_parallel_table_scan_size`, 8 MB)."""
+
 
 class PostgresIndex:
     """Answers vector searches; implements `VectorIndex`."""
@@ -48,13 +51,13 @@ class PostgresIndex:
         facts = await self._facts.facts(query.version)
         plan = await self._plan(query, facts)
         if plan.source is Source.EXACT:
-            return await self._exact(query)
+            return await self._exact(query, facts)
         answer = await self._by_index(query, plan, facts)
         if len(answer.item_ids) >= query.count:
             return answer
         # The scan gave up, or nothing is left: looking at every admitted row tells. AUTO answers with what that finds;
         # whoever named the source gets that source's answer, and the reason why it is short.
-        exact = await self._exact(query)
+        exact = await self._exact(query, facts)
         if query.params.source is Source.AUTO:
             return exact
         complete = len(answer.item_ids) == len(exact.item_ids)
@@ -62,8 +65,9 @@ class PostgresIndex:
 
     async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
         """Exact scores of the caller's items: see `VectorIndex`."""
-        statement = rank_statement(query, item_ids)
-        async with self._database.searching(EXACT_PROFILE) as connection:
+        walled = self._database.walls(query.predicate.viewer)
+        statement = rank_statement(query, item_ids, walled=walled)
+        async with self._database.searching(None, walled=walled) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         return replace(_answer(rows, query, Source.EXACT), exhausted=True)
 
@@ -75,7 +79,8 @@ class PostgresIndex:
         min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every commit
     ) -> dict[str, NDArray[np.float16]]:
         """Chunk vectors by item: see `VectorIndex`."""
-        parameters = Parameters(list(item_ids))
+        walled = self._database.walls(viewer)
+        parameters = Parameters(list(item_ids), walled=walled)
         sql = fill(
             queries("search")["vectors"],
             partition=partition(version.version_id),
@@ -83,7 +88,7 @@ class PostgresIndex:
             item_ids="$1",
             predicate=compile_visibility(viewer, parameters),
         )
-        async with self._database.searching(None) as connection:
+        async with self._database.searching(None, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
         chunks: dict[str, list[NDArray[np.float16]]] = {}
         for item_id, embedding in rows:
@@ -99,8 +104,7 @@ class PostgresIndex:
         min_consistency_token: str = "",  # noqa: ARG002  # reads reflect every commit
     ) -> dict[str, ItemFacts]:
         """Facts of admitted items: see `VectorIndex`."""
-        async with self._database.connection() as connection:
-            return await admitted_items(connection, collection, item_ids, predicate)
+        return await admitted_items(self._database, collection, item_ids, predicate)
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
         """Random vectors: see `VectorIndex`."""
@@ -140,16 +144,21 @@ class PostgresIndex:
         )
 
     async def _by_index(self, query: IndexQuery, plan: Plan, facts: VersionFacts) -> IndexAnswer:
-        statement = index_statement(query, plan.source)
-        async with self._database.searching(index_profile(plan.source, plan.effort)) as connection:
+        walled = self._database.walls(query.predicate.viewer)
+        statement = index_statement(query, plan.source, walled=walled)
+        async with self._database.searching(index_profile(plan.source, plan.effort), walled=walled) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         answer = _answer(rows, query, plan.source)
         found = facts.indexes.get(_index_key(query, plan.source))
         return replace(answer, effort=plan.effort, generation=found.generation if found else 0)
 
-    async def _exact(self, query: IndexQuery) -> IndexAnswer:
-        statement = exact_statement(query)
-        async with self._database.searching(EXACT_PROFILE) as connection:
+    async def _exact(self, query: IndexQuery, facts: VersionFacts) -> IndexAnswer:
+        # Behind the wall an attribute index could not answer: its functions are not leakproof, and Postgres evaluates
+        # policies before what might tell of the rows they hide. Nor could workers, who may not change settings.
+        free = query.predicate.filter.empty and facts.pages < PARALLEL_PAGES
+        walled = free and self._database.walls(query.predicate.viewer)
+        statement = exact_statement(query, walled=walled)
+        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             rows = await connection.fetch(statement.sql, *statement.values)
         return replace(_answer(rows, query, Source.EXACT), exhausted=len(rows) < query.count)
 

@@ -15,7 +15,8 @@ from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
 from retrieval.postgres.item_rows import read_item
 from retrieval.postgres.names import partition
-from retrieval.postgres.predicate import Parameters, compile_predicate
+from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility
+from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
@@ -89,6 +90,7 @@ class PostgresItems:
             await connection.execute(
                 queries("items")["remove_embeddings_everywhere"], collection.collection_id, removed
             )
+            await connection.execute(queries("relationships")["forget_items"], collection.collection_id, removed)
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)
@@ -153,12 +155,14 @@ class PostgresItems:
         with_chunks: bool,
     ) -> dict[str, Item]:
         """See `ItemStore`."""
-        parameters = Parameters(collection.collection_id, list(item_ids))
+        walled = self._database.walls(viewer)
+        parameters = Parameters(collection.collection_id, list(item_ids), walled=walled)
         predicate = compile_predicate(Predicate(viewer=viewer), collection, parameters)
         sql = fill(queries("items")["get_items"], predicate=predicate, payload=", i.payload" if with_chunks else "")
-        async with self._database.connection() as connection:
+        async with self._database.searching(None, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
-            chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
+            ids = [r["item_id"] for r in rows]
+            chunks = await self._chunks(connection, version, ids, viewer, walled=walled) if with_chunks else {}
         return {r["item_id"]: read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
 
     async def list_after(
@@ -172,32 +176,41 @@ class PostgresItems:
         with_chunks: bool,
     ) -> list[Item]:
         """See `ItemStore`."""
-        parameters = Parameters(collection.collection_id, item_id, count)
+        walled = self._database.walls(predicate.viewer)
+        parameters = Parameters(collection.collection_id, item_id, count, walled=walled)
         condition = compile_predicate(predicate, collection, parameters)
         sql = fill(queries("items")["list_items"], predicate=condition, payload=", i.payload" if with_chunks else "")
-        async with self._database.connection() as connection:
+        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
-            chunks = await self._chunks(connection, version, [r["item_id"] for r in rows]) if with_chunks else {}
+            ids = [r["item_id"] for r in rows]
+            chunks = (
+                await self._chunks(connection, version, ids, predicate.viewer, walled=walled) if with_chunks else {}
+            )
         return [read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
 
     @staticmethod
     async def _chunks(
-        connection: Any, version: EmbeddingVersion, item_ids: Sequence[str]
+        connection: Any, version: EmbeddingVersion, item_ids: Sequence[str], viewer: Viewer, *, walled: bool
     ) -> dict[str, tuple[Chunk, ...]]:
+        parameters = Parameters(list(item_ids), walled=walled)
         sql = fill(
-            queries("items")["get_chunks"], partition=partition(version.version_id), version_id=version.version_id
+            queries("items")["get_chunks"],
+            partition=partition(version.version_id),
+            version_id=version.version_id,
+            predicate=compile_visibility(viewer, parameters),
         )
         found: dict[str, tuple[Chunk, ...]] = {}
-        for item_id, chunk_index, embedding in await connection.fetch(sql, list(item_ids)):
+        for item_id, chunk_index, embedding in await connection.fetch(sql, *parameters.values):
             found[item_id] = (*found.get(item_id, ()), Chunk(chunk_index, embedding.to_numpy()))
         return found
 
     async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:
         """See `ItemStore`."""
-        parameters = Parameters(collection.collection_id, count)
+        walled = self._database.walls(predicate.viewer)
+        parameters = Parameters(collection.collection_id, count, walled=walled)
         condition = compile_predicate(predicate, collection, parameters)
         sql = fill(queries("items")["popular_items"], predicate=condition)
-        async with self._database.connection() as connection:
+        async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             return [(r[0], r[1]) for r in await connection.fetch(sql, *parameters.values)]
 
     async def token(self) -> str:
@@ -211,12 +224,15 @@ class PostgresItems:
 
 
 async def admitted_items(
-    connection: Any, collection: Collection, item_ids: Sequence[str], predicate: Predicate
+    database: Database, collection: Collection, item_ids: Sequence[str], predicate: Predicate
 ) -> dict[str, ItemFacts]:
     """Facts of those items that the predicate admits."""
-    parameters = Parameters(collection.collection_id, list(item_ids))
+    walled = database.walls(predicate.viewer)
+    parameters = Parameters(collection.collection_id, list(item_ids), walled=walled)
     condition = compile_predicate(predicate, collection, parameters)
-    rows = await connection.fetch(fill(queries("items")["admitted_items"], predicate=condition), *parameters.values)
+    sql = fill(queries("items")["admitted_items"], predicate=condition)
+    async with database.searching(None, walled=walled) as connection:
+        rows = await connection.fetch(sql, *parameters.values)
     return {r[0]: ItemFacts(r[1], to_micros(r[2]), r[3]) for r in rows}
 
 

@@ -34,10 +34,11 @@ def attribute_expression(name: str, kind: AttributeType) -> str:
 
 
 class Parameters:
-    """Numbers the parameters of one statement."""
+    """Numbers the parameters of one statement; `walled`: the statement is to tell the policies who is asking."""
 
-    def __init__(self, *values: Any) -> None:
+    def __init__(self, *values: Any, walled: bool = False) -> None:
         self.values: list[Any] = list(values)
+        self.walled = walled
 
     def add(self, value: Any) -> str:
         """The placeholder of a new parameter."""
@@ -62,7 +63,13 @@ def compile_predicate(predicate: Predicate, collection: Collection, parameters: 
 
 
 def compile_visibility(viewer: Viewer, parameters: Parameters) -> str:
-    """SQL condition of what a viewer may see."""
+    """SQL condition of what a viewer may see; in a walled statement it tells the policies of the viewer, too."""
+    told, visible = tell_policies(viewer, parameters), visible_rows(viewer, parameters)
+    return f"{told} AND {visible}" if told else visible
+
+
+def visible_rows(viewer: Viewer, parameters: Parameters) -> str:
+    """The condition itself: `can_see` over the columns."""
     if viewer.unrestricted:
         return "true"
     if not viewer.user_id and not viewer.group_ids:
@@ -74,6 +81,21 @@ def compile_visibility(viewer: Viewer, parameters: Parameters) -> str:
         groups = parameters.add(list(viewer.group_ids))
         options.append(f"(visibility = 'groups' AND status = 'approved' AND audience && {groups}::text[])")
     return f"({' OR '.join(options)})"
+
+
+def tell_policies(viewer: Viewer, parameters: Parameters) -> str:
+    """SQL that sets what the policies go by, until the end of the statement; empty where they need no telling.
+
+    Postgres looks at a condition without columns before it reads the first row ("One-Time Filter" in EXPLAIN), so this
+    costs no round trip. A statement without it sees what everybody may see.
+    """
+    if not parameters.walled or not (viewer.user_id or viewer.group_ids):
+        return ""
+    user, groups = parameters.add(viewer.user_id), parameters.add(list(viewer.group_ids))
+    return (
+        f"(SELECT set_config('retrieval.viewer_id', {user}::text, true)"
+        f" || set_config('retrieval.group_ids', {groups}::text[]::text, true)) IS NOT NULL"
+    )
 
 
 def _filter(tree: Filter, collection: Collection, parameters: Parameters) -> str:

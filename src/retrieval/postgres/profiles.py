@@ -128,20 +128,6 @@ class PostgresProfiles:
             )
         return {(r[0], r[1]): r[2] for r in rows}
 
-    async def has_relations(self, collection: Collection) -> bool:
-        """See `ProfileStore`."""
-        async with self._database.connection() as connection:
-            found = await connection.fetchval(queries("profiles")["has_relations"], collection.collection_id)
-        return bool(found)
-
-    async def related(self, collection: Collection, item_ids: Sequence[str], count: int) -> list[tuple[str, float]]:
-        """See `ProfileStore`."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                queries("profiles")["related_items"], collection.collection_id, list(item_ids), count
-            )
-        return [(r[0], r[1]) for r in rows]
-
     async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
         """See `ProfileStore`. Interests go with the events, by `EngagementStore.erase_user`, and here once more."""
         sql = queries("profiles")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from retrieval.postgres.wall import NOBODY_ELSE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -25,15 +27,22 @@ class SearchConnection(asyncpg.Connection):  # type: ignore[misc]
     """
 
     _profile: Profile | None = None
+    _role: str | None = NOBODY_ELSE
 
-    async def use(self, profile: Profile) -> None:
-        """Set the session's settings to `profile`, if they are not yet."""
-        if self._profile == profile:
+    async def use(self, profile: Profile | None, role: str) -> None:
+        """Set the session's settings to `profile`, None for those it has, and its role, as far as they are not yet."""
+        changes: list[tuple[str, str]] = []
+        if profile is not None and profile != self._profile:
+            changes += profile
+        if role != self._role:
+            changes.append(("role", role))
+        if not changes:
             return
-        self._profile = None
-        assignments = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in profile)
+        settled = self._profile if profile is None else profile
+        self._profile = self._role = None
+        assignments = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in changes)
         await self.execute(f"SELECT {assignments}")
-        self._profile = profile
+        self._profile, self._role = settled, role
 
 
 class SearchConnections:

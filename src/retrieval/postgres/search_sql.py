@@ -91,9 +91,9 @@ def _columns(*, owners: bool, vectors: bool, facts: bool) -> str:
     return "".join(columns for columns, asked in wanted if asked)
 
 
-def index_statement(query: IndexQuery, source: Source) -> Statement:
+def index_statement(query: IndexQuery, source: Source, *, walled: bool = False) -> Statement:
     """The funnel: coarse stage by index, later stages on its rows, one round trip."""
-    parameters = Parameters()
+    parameters = Parameters(walled=walled)
     predicate = where(query, parameters)
     sql = _funnel_sql(
         query.version,
@@ -149,9 +149,9 @@ def _funnel_sql(
     )
 
 
-def exact_statement(query: IndexQuery) -> Statement:
+def exact_statement(query: IndexQuery, *, walled: bool = False) -> Statement:
     """Every admitted row, compared on the last stage's dimension."""
-    parameters = Parameters()
+    parameters = Parameters(walled=walled)
     stage = query.stages[-1]
     sql = fill(
         queries("search")["exact"],
@@ -164,9 +164,9 @@ def exact_statement(query: IndexQuery) -> Statement:
     return Statement(sql, parameters.values)
 
 
-def rank_statement(query: IndexQuery, item_ids: Sequence[str]) -> Statement:
+def rank_statement(query: IndexQuery, item_ids: Sequence[str], *, walled: bool = False) -> Statement:
     """Best chunk of each of `item_ids`."""
-    parameters = Parameters()
+    parameters = Parameters(walled=walled)
     stage = query.stages[-1]
     sql = fill(
         queries("search")["rank"],

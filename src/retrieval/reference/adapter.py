@@ -16,6 +16,7 @@ from retrieval.reference.models import ReferenceModels
 from retrieval.reference.pairs import ReferencePairs
 from retrieval.reference.profiles import ReferenceProfiles
 from retrieval.reference.projections import ReferenceProjections
+from retrieval.reference.relationships import ReferenceRelationships
 from retrieval.reference.text_index import ReferenceText
 from retrieval.reference.user_feed import ReferenceUserFeed
 
@@ -75,6 +76,7 @@ class ReferenceAdapter:
             profiles,
             ReferenceProjections(memory),
             ReferenceText(memory),
+            ReferenceRelationships(memory),
         )
 
     async def is_alive(self) -> bool:

@@ -70,7 +70,10 @@ class ReferenceItems:
             for embeddings in held.embeddings.values():
                 for item_id in item_ids:
                     embeddings.put(item_id, ())
-            return sum(held.items.pop(i, None) is not None for i in item_ids)
+            gone = {i for i in item_ids if held.items.pop(i, None) is not None}
+            for key in [k for k in held.relationships if not gone.isdisjoint(k[:2])]:
+                del held.relationships[key]
+            return len(gone)
 
         return self._write(collection, request_id, fingerprint, write)
 

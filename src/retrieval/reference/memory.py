@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from retrieval.domain.model_registry import ModelVersion
     from retrieval.domain.owner_edges import OwnerEdge
     from retrieval.domain.projection import Projection
+    from retrieval.domain.relationships import Relationship, RelationshipKey
     from retrieval.domain.training import TrainingPair
 
 EventKey = tuple[str, int, str, str]
@@ -73,7 +74,8 @@ class Held:
     `embeddings` by version id, `requests` by request id; `engagement` by item and hour, `counts` by item; `edges`:
     since when, by user and edge. `models` by type and version, `activations`: versions in the order in which they
     became active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context
-    and strategy, `decisions` by id, of which those in `rewarded` had their reward. `projections` by version id.
+    and strategy, `decisions` by id, of which those in `rewarded` had their reward. `projections` by version id,
+    `relationships` by their settled keys.
     """
 
     collection: Collection
@@ -93,6 +95,7 @@ class Held:
     decisions: dict[str, Decision] = field(default_factory=dict)
     rewarded: set[str] = field(default_factory=set)
     projections: dict[int, Projection] = field(default_factory=dict)
+    relationships: dict[RelationshipKey, Relationship] = field(default_factory=dict)
 
 
 class Memory:

@@ -92,19 +92,6 @@ class ReferenceProfiles:
         ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
         return {key: count / len(listed) for key, count in ranked[:1000]}
 
-    async def has_relations(self, collection: Collection) -> bool:  # noqa: ARG002
-        """See `ProfileStore`."""
-        return False
-
-    async def related(
-        self,
-        collection: Collection,  # noqa: ARG002
-        item_ids: Sequence[str],  # noqa: ARG002
-        count: int,  # noqa: ARG002
-    ) -> list[tuple[str, float]]:
-        """See `ProfileStore`; no relationships are kept in memory."""
-        return []
-
     async def erase_user(self, collection: Collection, user_id: str) -> ErasedRows:
         """See `ProfileStore`."""
         versions = {version.version_id for version in self._memory.held(collection).collection.versions}

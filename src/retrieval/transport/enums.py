@@ -11,6 +11,7 @@ from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.hybrid import Fusion, HybridMode
 from retrieval.domain.model import AttributeType, ItemStatus, Metric, VersionState, Visibility, VisibilityMode
 from retrieval.domain.owner_edges import EdgeKind
+from retrieval.domain.relationships import Direction, RelationshipKind
 from retrieval.domain.search import IndexScope, Shortfall, Source, View
 from retrieval.domain.text_query import TextMatch
 from retrieval.v1 import collection_service_pb2 as collection_pb
@@ -86,6 +87,22 @@ EDGE_KIND = {
     feedback_pb.EDGE_KIND_BLOCK: EdgeKind.BLOCK,
     feedback_pb.EDGE_KIND_MUTE: EdgeKind.MUTE,
 }
+RELATIONSHIP_KIND = {
+    common_pb.RELATIONSHIP_KIND_SIMILAR: RelationshipKind.SIMILAR,
+    common_pb.RELATIONSHIP_KIND_COMPLEMENT: RelationshipKind.COMPLEMENT,
+    common_pb.RELATIONSHIP_KIND_SUBSTITUTE: RelationshipKind.SUBSTITUTE,
+    common_pb.RELATIONSHIP_KIND_RELATED: RelationshipKind.RELATED,
+    common_pb.RELATIONSHIP_KIND_PREREQUISITE: RelationshipKind.PREREQUISITE,
+    common_pb.RELATIONSHIP_KIND_SEQUEL: RelationshipKind.SEQUEL,
+    common_pb.RELATIONSHIP_KIND_RESPONSE: RelationshipKind.RESPONSE,
+    common_pb.RELATIONSHIP_KIND_CITED: RelationshipKind.CITED,
+    common_pb.RELATIONSHIP_KIND_CONTRADICTS: RelationshipKind.CONTRADICTS,
+}
+RELATIONSHIP_DIRECTION = {
+    retrieval_pb.RELATIONSHIP_DIRECTION_OUTGOING: Direction.OUTGOING,
+    retrieval_pb.RELATIONSHIP_DIRECTION_INCOMING: Direction.INCOMING,
+    retrieval_pb.RELATIONSHIP_DIRECTION_BOTH: Direction.BOTH,
+}
 VISIBILITY_MODE = {
     collection_pb.VISIBILITY_MODE_PUBLIC_BY_DEFAULT: VisibilityMode.PUBLIC_BY_DEFAULT,
     collection_pb.VISIBILITY_MODE_PRIVATE_BY_DEFAULT: VisibilityMode.PRIVATE_BY_DEFAULT,
@@ -136,6 +153,7 @@ ATTRIBUTE_TYPE_OUT = _inverse(ATTRIBUTE_TYPE)
 VISIBILITY_OUT = _inverse(VISIBILITY)
 ITEM_STATUS_OUT = _inverse(ITEM_STATUS)
 SOURCE_OUT = {**_inverse(SOURCE), Source.TEXT: common_pb.SOURCE_TEXT}
+RELATIONSHIP_KIND_OUT = _inverse(RELATIONSHIP_KIND)
 SHORTFALL_OUT = _inverse(SHORTFALL)
 VISIBILITY_MODE_OUT = _inverse(VISIBILITY_MODE)
 VERSION_STATE_OUT = _inverse(VERSION_STATE)

@@ -18,6 +18,7 @@ from retrieval.application.ingest import (
     write_upsert,
 )
 from retrieval.application.limits import MAX_BATCH_ITEMS
+from retrieval.application.related_items import delete_relationships, upsert_relationships
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.search import NO_FILTER, View
 from retrieval.transport import enums
@@ -26,6 +27,7 @@ from retrieval.transport.caller import Caller
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_filters import read_filter
 from retrieval.transport.read_items import read_items
+from retrieval.transport.read_relationships import read_relationship_keys, read_relationships
 from retrieval.transport.read_search import read_collection_name
 from retrieval.transport.validate import identifiers, require, text, version_number
 from retrieval.transport.write_items import write_item
@@ -102,6 +104,22 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         reply = pb.ListItemsResponse(next_page_token=write_token(last_id, *same))
         await self._write(items, name, reply)
         return reply
+
+    async def UpsertRelationships(
+        self, request: pb.UpsertRelationshipsRequest, _context: Context
+    ) -> pb.UpsertRelationshipsResponse:
+        """Declare relationships, all or none."""
+        name = read_collection_name(request.collection)
+        written = await upsert_relationships(self._stores, name, read_relationships(request.relationships))
+        return pb.UpsertRelationshipsResponse(upserted_count=written)
+
+    async def DeleteRelationships(
+        self, request: pb.DeleteRelationshipsRequest, _context: Context
+    ) -> pb.DeleteRelationshipsResponse:
+        """Withdraw relationships, all or none."""
+        name = read_collection_name(request.collection)
+        deleted = await delete_relationships(self._stores, name, read_relationship_keys(request.relationships))
+        return pb.DeleteRelationshipsResponse(deleted_count=deleted)
 
     def _viewer(self, request: pb.BatchGetItemsRequest | pb.ListItemsRequest, context: Context) -> Viewer | None:
         if not request.HasField("viewer"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrieval.domain.boosts import Boosts, FreshnessBoost, PopularityBoost
-from retrieval.transport.validate import require
+from retrieval.application.limits import MAX_SEEDS
+from retrieval.domain.boosts import Boosts, FreshnessBoost, PopularityBoost, RelatedBoost
+from retrieval.transport.validate import identifiers, require
 
 if TYPE_CHECKING:
     from retrieval.v1 import common_pb2 as common_pb
@@ -16,7 +17,7 @@ MAX_HALF_LIFE_S = 36_500 * 86_400
 
 def read_boosts(message: common_pb.Boosts, field: str) -> Boosts:
     """What a request raises."""
-    freshness = popularity = None
+    freshness = popularity = related_to = None
     if message.HasField("freshness"):
         half_life = message.freshness.half_life
         where = f"{field}.freshness.half_life"
@@ -27,7 +28,11 @@ def read_boosts(message: common_pb.Boosts, field: str) -> Boosts:
         freshness = FreshnessBoost(half_life_us, _weight(message.freshness.weight, f"{field}.freshness"))
     if message.HasField("popularity"):
         popularity = PopularityBoost(_weight(message.popularity.weight, f"{field}.popularity"))
-    return Boosts(freshness, popularity)
+    if message.HasField("related_to"):
+        where = f"{field}.related_to"
+        anchors = identifiers(message.related_to.item_ids, f"{where}.item_ids", MAX_SEEDS, required=True)
+        related_to = RelatedBoost(anchors, _weight(message.related_to.weight, where))
+    return Boosts(freshness, popularity, related_to)
 
 
 def _weight(value: float, field: str) -> float:

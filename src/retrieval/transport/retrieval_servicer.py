@@ -9,12 +9,13 @@ from retrieval.application.hybrid import search_hybrid
 from retrieval.application.limits import MAX_BATCH_SEARCHES
 from retrieval.application.matryoshka import search_matryoshka
 from retrieval.application.rank_items import rank_items
+from retrieval.application.related_items import list_related_items
 from retrieval.application.similar_items import search_similar_items
 from retrieval.application.trending_items import list_trending_items
-from retrieval.domain.errors import UnimplementedError
 from retrieval.domain.search import View
 from retrieval.transport.caller import Caller
 from retrieval.transport.read_hybrid import read_hybrid
+from retrieval.transport.read_relationships import read_related, write_paths, write_related_place
 from retrieval.transport.read_search import (
     read_matryoshka,
     read_rank_items,
@@ -31,7 +32,6 @@ from retrieval.v1 import retrieval_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import NoReturn
 
     import grpc
 
@@ -103,9 +103,16 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         await self._hybrid(request, self._caller(context), reply)
         return reply
 
-    async def ListRelatedItems(self, _request: pb.ListRelatedItemsRequest, _context: Context) -> NoReturn:
-        """Not implemented yet."""
-        raise UnimplementedError("ListRelatedItems is not implemented yet; SearchSimilarItems finds near items")
+    async def ListRelatedItems(
+        self, request: pb.ListRelatedItemsRequest, context: Context
+    ) -> pb.ListRelatedItemsResponse:
+        """A page of what relationships lead to."""
+        query = read_related(request, self._caller(context))
+        page = await list_related_items(self._service.stores, query)
+        reply = pb.ListRelatedItemsResponse(next_page_token=write_related_place(request, page.next_after))
+        write_hits([hit for hit, _ in page.hits], await self._types(query.collection, query.view), reply.hits)
+        write_paths([reached for _, reached in page.hits], reply.paths)
+        return reply
 
     async def ListTrendingItems(
         self, request: pb.ListTrendingItemsRequest, context: Context
@@ -114,10 +121,7 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         query = read_trending(request, self._caller(context))
         page = await list_trending_items(self._service.stores, query)
         reply = pb.ListTrendingItemsResponse(next_page_token=write_place(request, page.next_after))
-        types: Mapping[str, AttributeType] = {}
-        if query.view is not View.ID_SCORE:
-            types = (await self._service.stores.collections.get(query.collection)).attributes
-        write_hits(page.hits, types, reply.hits)
+        write_hits(page.hits, await self._types(query.collection, query.view), reply.hits)
         if page.refreshed_at is not None:
             reply.refreshed_at.CopyFrom(write_time(page.refreshed_at))
         return reply
@@ -171,7 +175,8 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         await self._write(result, query.collection, query.options, into)
 
     async def _write(self, result: SearchResult, collection: str, options: SearchOptions, into: SearchReply) -> None:
-        types: Mapping[str, AttributeType] = {}
-        if options.view is not View.ID_SCORE:
-            types = (await self._service.stores.collections.get(collection)).attributes
-        write_result(result, types, options.min_consistency_token, into)
+        write_result(result, await self._types(collection, options.view), options.min_consistency_token, into)
+
+    async def _types(self, collection: str, view: View) -> Mapping[str, AttributeType]:
+        """Types of the attributes that the view shows."""
+        return {} if view is View.ID_SCORE else (await self._service.stores.collections.get(collection)).attributes

@@ -27,7 +27,6 @@ from retrieval.domain.errors import (
     PermissionDeniedError,
     RetrievalError,
     UnavailableError,
-    UnimplementedError,
 )
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 
@@ -64,7 +63,6 @@ CODES: Mapping[type[RetrievalError], grpc.StatusCode] = {
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    UnimplementedError: grpc.StatusCode.UNIMPLEMENTED,
     InternalError: grpc.StatusCode.INTERNAL,
 }
 

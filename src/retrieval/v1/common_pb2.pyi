@@ -44,6 +44,19 @@ class ItemStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ITEM_STATUS_REJECTED: _ClassVar[ItemStatus]
     ITEM_STATUS_FLAGGED: _ClassVar[ItemStatus]
 
+class RelationshipKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RELATIONSHIP_KIND_UNSPECIFIED: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_SIMILAR: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_COMPLEMENT: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_SUBSTITUTE: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_RELATED: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_PREREQUISITE: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_SEQUEL: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_RESPONSE: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_CITED: _ClassVar[RelationshipKind]
+    RELATIONSHIP_KIND_CONTRADICTS: _ClassVar[RelationshipKind]
+
 class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SOURCE_UNSPECIFIED: _ClassVar[Source]
@@ -97,6 +110,16 @@ ITEM_STATUS_APPROVED: ItemStatus
 ITEM_STATUS_PENDING: ItemStatus
 ITEM_STATUS_REJECTED: ItemStatus
 ITEM_STATUS_FLAGGED: ItemStatus
+RELATIONSHIP_KIND_UNSPECIFIED: RelationshipKind
+RELATIONSHIP_KIND_SIMILAR: RelationshipKind
+RELATIONSHIP_KIND_COMPLEMENT: RelationshipKind
+RELATIONSHIP_KIND_SUBSTITUTE: RelationshipKind
+RELATIONSHIP_KIND_RELATED: RelationshipKind
+RELATIONSHIP_KIND_PREREQUISITE: RelationshipKind
+RELATIONSHIP_KIND_SEQUEL: RelationshipKind
+RELATIONSHIP_KIND_RESPONSE: RelationshipKind
+RELATIONSHIP_KIND_CITED: RelationshipKind
+RELATIONSHIP_KIND_CONTRADICTS: RelationshipKind
 SOURCE_UNSPECIFIED: Source
 SOURCE_AUTO: Source
 SOURCE_FAISS: Source
@@ -217,6 +240,22 @@ class Viewer(_message.Message):
     unrestricted: bool
     def __init__(self, user_id: _Optional[str] = ..., group_ids: _Optional[_Iterable[str]] = ..., unrestricted: _Optional[bool] = ...) -> None: ...
 
+class Relationship(_message.Message):
+    __slots__ = ("item_id", "related_item_id", "kind", "weight", "confidence", "note")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    RELATED_ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    related_item_id: str
+    kind: RelationshipKind
+    weight: float
+    confidence: float
+    note: str
+    def __init__(self, item_id: _Optional[str] = ..., related_item_id: _Optional[str] = ..., kind: _Optional[_Union[RelationshipKind, str]] = ..., weight: _Optional[float] = ..., confidence: _Optional[float] = ..., note: _Optional[str] = ...) -> None: ...
+
 class Filter(_message.Message):
     __slots__ = ("must", "should", "must_not")
     MUST_FIELD_NUMBER: _ClassVar[int]
@@ -317,13 +356,23 @@ class PopularityBoost(_message.Message):
     weight: float
     def __init__(self, weight: _Optional[float] = ...) -> None: ...
 
+class RelatedBoost(_message.Message):
+    __slots__ = ("item_ids", "weight")
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    weight: float
+    def __init__(self, item_ids: _Optional[_Iterable[str]] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class Boosts(_message.Message):
-    __slots__ = ("freshness", "popularity")
+    __slots__ = ("freshness", "popularity", "related_to")
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     POPULARITY_FIELD_NUMBER: _ClassVar[int]
+    RELATED_TO_FIELD_NUMBER: _ClassVar[int]
     freshness: FreshnessBoost
     popularity: PopularityBoost
-    def __init__(self, freshness: _Optional[_Union[FreshnessBoost, _Mapping]] = ..., popularity: _Optional[_Union[PopularityBoost, _Mapping]] = ...) -> None: ...
+    related_to: RelatedBoost
+    def __init__(self, freshness: _Optional[_Union[FreshnessBoost, _Mapping]] = ..., popularity: _Optional[_Union[PopularityBoost, _Mapping]] = ..., related_to: _Optional[_Union[RelatedBoost, _Mapping]] = ...) -> None: ...
 
 class SearchOptions(_message.Message):
     __slots__ = ("limit", "score_threshold", "filter", "exclude_item_ids", "viewer", "diversity", "view", "params", "min_consistency_token", "embedding_version", "boosts")

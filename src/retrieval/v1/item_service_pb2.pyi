@@ -106,3 +106,41 @@ class ListItemsResponse(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[_common_pb2.Item]
     next_page_token: str
     def __init__(self, items: _Optional[_Iterable[_Union[_common_pb2.Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpsertRelationshipsRequest(_message.Message):
+    __slots__ = ("collection", "relationships")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RELATIONSHIPS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    relationships: _containers.RepeatedCompositeFieldContainer[_common_pb2.Relationship]
+    def __init__(self, collection: _Optional[str] = ..., relationships: _Optional[_Iterable[_Union[_common_pb2.Relationship, _Mapping]]] = ...) -> None: ...
+
+class UpsertRelationshipsResponse(_message.Message):
+    __slots__ = ("upserted_count",)
+    UPSERTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    upserted_count: int
+    def __init__(self, upserted_count: _Optional[int] = ...) -> None: ...
+
+class RelationshipKey(_message.Message):
+    __slots__ = ("item_id", "related_item_id", "kind")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    RELATED_ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    related_item_id: str
+    kind: _common_pb2.RelationshipKind
+    def __init__(self, item_id: _Optional[str] = ..., related_item_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.RelationshipKind, str]] = ...) -> None: ...
+
+class DeleteRelationshipsRequest(_message.Message):
+    __slots__ = ("collection", "relationships")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RELATIONSHIPS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    relationships: _containers.RepeatedCompositeFieldContainer[RelationshipKey]
+    def __init__(self, collection: _Optional[str] = ..., relationships: _Optional[_Iterable[_Union[RelationshipKey, _Mapping]]] = ...) -> None: ...
+
+class DeleteRelationshipsResponse(_message.Message):
+    __slots__ = ("deleted_count",)
+    DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    deleted_count: int
+    def __init__(self, deleted_count: _Optional[int] = ...) -> None: ...

@@ -64,6 +64,16 @@ class ItemServiceStub:
                 request_serializer=retrieval_dot_v1_dot_item__service__pb2.ListItemsRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_item__service__pb2.ListItemsResponse.FromString,
                 _registered_method=True)
+        self.UpsertRelationships = channel.unary_unary(
+                '/retrieval.v1.ItemService/UpsertRelationships',
+                request_serializer=retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsResponse.FromString,
+                _registered_method=True)
+        self.DeleteRelationships = channel.unary_unary(
+                '/retrieval.v1.ItemService/DeleteRelationships',
+                request_serializer=retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsResponse.FromString,
+                _registered_method=True)
 
 
 class ItemServiceServicer:
@@ -91,7 +101,8 @@ class ItemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteItems(self, request, context):
-        """Deletes up to 1000 items in every embedding version, all or none. Ids that do not exist are no error.
+        """Deletes up to 1000 items in every embedding version, all or none, with their relationships. Ids that do not exist are
+        no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +117,21 @@ class ItemServiceServicer:
 
     def ListItems(self, request, context):
         """Items by id order, filtered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertRelationships(self, request, context):
+        """Declares up to 1000 relationships between items, all or none; one that was there is replaced. Sent again, it changes
+        nothing. UNAVAILABLE (WRITE_CONFLICT) where other writers keep changing the same ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRelationships(self, request, context):
+        """Withdraws up to 1000 relationships, all or none. Those that do not exist are no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +164,16 @@ def add_ItemServiceServicer_to_server(servicer, server):
                     servicer.ListItems,
                     request_deserializer=retrieval_dot_v1_dot_item__service__pb2.ListItemsRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_item__service__pb2.ListItemsResponse.SerializeToString,
+            ),
+            'UpsertRelationships': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertRelationships,
+                    request_deserializer=retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsResponse.SerializeToString,
+            ),
+            'DeleteRelationships': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRelationships,
+                    request_deserializer=retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +316,60 @@ class ItemService:
             '/retrieval.v1.ItemService/ListItems',
             retrieval_dot_v1_dot_item__service__pb2.ListItemsRequest.SerializeToString,
             retrieval_dot_v1_dot_item__service__pb2.ListItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertRelationships(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.ItemService/UpsertRelationships',
+            retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsRequest.SerializeToString,
+            retrieval_dot_v1_dot_item__service__pb2.UpsertRelationshipsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRelationships(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.ItemService/DeleteRelationships',
+            retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsRequest.SerializeToString,
+            retrieval_dot_v1_dot_item__service__pb2.DeleteRelationshipsResponse.FromString,
             options,
             channel_credentials,
             insecure,

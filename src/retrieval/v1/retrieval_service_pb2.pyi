@@ -36,6 +36,13 @@ class TextMatch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TEXT_MATCH_UNSPECIFIED: _ClassVar[TextMatch]
     TEXT_MATCH_ANY: _ClassVar[TextMatch]
     TEXT_MATCH_ALL: _ClassVar[TextMatch]
+
+class RelationshipDirection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RELATIONSHIP_DIRECTION_UNSPECIFIED: _ClassVar[RelationshipDirection]
+    RELATIONSHIP_DIRECTION_OUTGOING: _ClassVar[RelationshipDirection]
+    RELATIONSHIP_DIRECTION_INCOMING: _ClassVar[RelationshipDirection]
+    RELATIONSHIP_DIRECTION_BOTH: _ClassVar[RelationshipDirection]
 SEED_STRATEGY_UNSPECIFIED: SeedStrategy
 SEED_STRATEGY_AVERAGE_VECTOR: SeedStrategy
 SEED_STRATEGY_BEST_SCORE: SeedStrategy
@@ -49,6 +56,10 @@ HYBRID_FUSION_RECIPROCAL_RANKS: HybridFusion
 TEXT_MATCH_UNSPECIFIED: TextMatch
 TEXT_MATCH_ANY: TextMatch
 TEXT_MATCH_ALL: TextMatch
+RELATIONSHIP_DIRECTION_UNSPECIFIED: RelationshipDirection
+RELATIONSHIP_DIRECTION_OUTGOING: RelationshipDirection
+RELATIONSHIP_DIRECTION_INCOMING: RelationshipDirection
+RELATIONSHIP_DIRECTION_BOTH: RelationshipDirection
 
 class SearchSimilarItemsRequest(_message.Message):
     __slots__ = ("collection", "item_ids", "negative_item_ids", "strategy", "options")
@@ -293,24 +304,52 @@ class BatchSearchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[BatchSearchResult, _Mapping]]] = ...) -> None: ...
 
 class ListRelatedItemsRequest(_message.Message):
-    __slots__ = ("collection", "item_id", "page_size", "page_token")
+    __slots__ = ("collection", "item_id", "page_size", "page_token", "kinds", "direction", "min_confidence", "depth", "filter", "viewer", "view")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    MIN_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    VIEWER_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     collection: str
     item_id: str
     page_size: int
     page_token: str
-    def __init__(self, collection: _Optional[str] = ..., item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[_common_pb2.RelationshipKind]
+    direction: RelationshipDirection
+    min_confidence: float
+    depth: int
+    filter: _common_pb2.Filter
+    viewer: _common_pb2.Viewer
+    view: _common_pb2.View
+    def __init__(self, collection: _Optional[str] = ..., item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[_common_pb2.RelationshipKind, str]]] = ..., direction: _Optional[_Union[RelationshipDirection, str]] = ..., min_confidence: _Optional[float] = ..., depth: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., viewer: _Optional[_Union[_common_pb2.Viewer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, str]] = ...) -> None: ...
+
+class RelationshipPath(_message.Message):
+    __slots__ = ("depth", "item_ids", "kinds", "strength")
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    kinds: _containers.RepeatedScalarFieldContainer[_common_pb2.RelationshipKind]
+    strength: float
+    def __init__(self, depth: _Optional[int] = ..., item_ids: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[_Union[_common_pb2.RelationshipKind, str]]] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class ListRelatedItemsResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token")
+    __slots__ = ("hits", "next_page_token", "paths")
     HITS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[_common_pb2.Hit]
     next_page_token: str
-    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    paths: _containers.RepeatedCompositeFieldContainer[RelationshipPath]
+    def __init__(self, hits: _Optional[_Iterable[_Union[_common_pb2.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., paths: _Optional[_Iterable[_Union[RelationshipPath, _Mapping]]] = ...) -> None: ...
 
 class ListTrendingItemsRequest(_message.Message):
     __slots__ = ("collection", "page_size", "page_token", "window", "filter", "viewer", "view")

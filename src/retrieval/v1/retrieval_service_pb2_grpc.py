@@ -137,7 +137,8 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRelatedItems(self, request, context):
-        """Items related to an item by declared relationships. Not implemented yet: answers UNIMPLEMENTED.
+        """Items that declared relationships lead to from an item, directly or in a chain, strongest first. NOT_FOUND
+        (ITEM_NOT_FOUND) where the item does not exist or the viewer may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -116,7 +116,7 @@ class Catalogues:
             popular,
             fresh,
             await engagement.newest_event_at(collection),
-            await self._stores.profiles.has_relations(collection),
+            await self._stores.relationships.any(collection),
         )
 
     async def _model(self, collection: Collection, known: Catalogue | None) -> CoEngagement | None:

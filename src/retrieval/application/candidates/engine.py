@@ -26,6 +26,7 @@ from retrieval.application.candidates.strategies import (
 )
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
+from retrieval.application.related_items import strengths_for_boost
 from retrieval.domain.blend import RRF_K
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
@@ -312,12 +313,14 @@ class CandidateEngine:
             found = await self._stores.index.vectors(scope.version, item_ids, scope.viewer)
             blank = np.zeros((1, scope.version.dimension), np.float16)
             vectors = np.concatenate([found.get(item_id, blank)[:1] for item_id in item_ids]) if item_ids else blank[:0]
+        strengths = await strengths_for_boost(self._stores, scope)
         rows = RerankPool(
             np.array([scores.get(item_id, 0.0) for item_id in item_ids]),
             [pool[item_id].owner_id for item_id in item_ids],
             np.array([pool[item_id].created_at for item_id in item_ids], np.int64),
             np.array([pool[item_id].rating_count for item_id in item_ids], np.int64),
             vectors,
+            np.array([strengths.get(item_id, 0.0) for item_id in item_ids]),
         )
         order = rerank(rows, options.boosts, options.diversity, time.time_ns() // 1000, options.limit, scope.watch.lap)
         return [item_ids[row] for row in order]

@@ -172,7 +172,9 @@ class Sources:
         seeds = [item_id for item_id, _, _ in self.state.positives[-RELATED_SEEDS:]]
         if not seeds or not self.catalogue.has_relations:
             return []
-        found = await self.stores.profiles.related(self.scope.collection, seeds, quota + RELATED_SEEDS)
+        found = await self.stores.relationships.neighbours(
+            self.scope.collection, seeds, self.predicate.viewer, quota + RELATED_SEEDS
+        )
         return self._first([item_id for item_id, _ in found], quota)
 
     async def _trending(self, quota: int) -> list[str]:
