@@ -134,7 +134,7 @@ class CandidateEngine:
         scope.watch.lap("profile")
         report = SearchReport(Source.EXACT, scope.version.version, options.limit)
         strategy = await self._strategy(scope, request, report)
-        report.model_version = catalogue.model.version if catalogue.model is not None else ""
+        report.model_version = catalogue.model_version
         key = _key(request, scope, state, strategy)
         known = None if key is None or options.min_consistency_token else await self._known(scope, catalogue, key)
         if known is not None:
@@ -183,9 +183,7 @@ class CandidateEngine:
         kept = self._results.get(key)
         if kept is None:
             return None
-        if kept.generation == self._generation(scope) and kept.model_version == (
-            catalogue.model.version if catalogue.model is not None else ""
-        ):
+        if kept.generation == self._generation(scope) and kept.model_version == catalogue.model_version:
             item_ids = [hit.item_id for hit in kept.hits]
             admitted = await self._stores.index.admitted(scope.collection, scope.version, item_ids, kept.predicate)
             if len(admitted) == len(item_ids):
