@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.domain.co_engagement import top
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,10 +37,8 @@ class Ranking:
 
 def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """The positions of the greatest finite scores, greatest first, lower positions first among equals."""
-    size = min(count, len(scores))
-    lowest = np.partition(scores, len(scores) - size)[len(scores) - size]
-    found = np.flatnonzero((scores >= lowest) & np.isfinite(scores))
-    return np.asarray(found[np.argsort(-scores[found], kind="stable")][:count], np.int64)
+    found = top(scores, count)
+    return found[np.isfinite(scores[found])]
 
 
 def measured(

@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.application.deadline import remaining_s
 from retrieval.application.training_ports import PairRun, UserDone
-from retrieval.domain.model import Viewer
+from retrieval.domain.model import EVERYTHING
 from retrieval.domain.training import ItemSnapshot, Timeline, TrainingPair, sort_out
 from retrieval.domain.vectors import combine
 
@@ -31,8 +31,6 @@ BATCH_PAIRS = 100
 USERS_PAGE = 200
 STOP_BEFORE_DEADLINE_S = 1.0
 """Left for the user in progress and for the reply."""
-
-_EVERYTHING = Viewer(unrestricted=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class _PairMaker:
         ids = list({event.item_id for event, _ in batch})
         if not ids:
             return [], 0
-        items = await self._stores.items.get(self._collection, self._version, ids, _EVERYTHING, with_chunks=True)
+        items = await self._stores.items.get(self._collection, self._version, ids, EVERYTHING, with_chunks=True)
         kept: list[tuple[Event, bool, Item]] = []
         dropped = 0
         for event, label in batch:

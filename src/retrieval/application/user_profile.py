@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.application.limits import MAX_HISTORY
 from retrieval.domain.engagement import event_types_of, read_history
-from retrieval.domain.model import Viewer
+from retrieval.domain.model import EVERYTHING
 from retrieval.domain.vectors import combine
 
 if TYPE_CHECKING:
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.application.search import Scope
 
-_EVERYTHING = Viewer(unrestricted=True)
-
 PROFILE_ITEMS = 200
-"""Strongest items that make the vector: more change it little and cost a row read each."""
+"""Strongest items that make a profile: more change it little and cost a row read each."""
 
 
 async def profile_vector(stores: Stores, scope: Scope, user_id: str) -> NDArray[np.float32] | None:
@@ -36,7 +34,7 @@ async def profile_vector(stores: Stores, scope: Scope, user_id: str) -> NDArray[
     strongest = list(engagement.attracting)[:PROFILE_ITEMS]
     if not strongest:
         return None
-    found = await stores.index.vectors(scope.version, strongest, _EVERYTHING, scope.options.min_consistency_token)
+    found = await stores.index.vectors(scope.version, strongest, EVERYTHING, scope.options.min_consistency_token)
     used = [i for i in strongest if i in found]
     if not used:
         return None

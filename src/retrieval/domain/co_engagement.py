@@ -125,16 +125,16 @@ class CoEngagement:
         age_days = ((past.times[-1] - past.times) / DAY_US).astype(np.float32)
         fade = past.weights * np.exp2(-age_days / np.float32(CO_VISITED_HALF_LIFE_DAYS))
         flow = self.co_visited.spread(past.items, fade, n)
-        out[0] = _log_share(flow)
+        out[0] = log_shares(flow)
         mood = past.weights * np.exp2(-age_days / np.float32(RECENT_HALF_LIFE_DAYS))
-        out[1] = _log_share(self.recent.spread(past.items, mood, n))
+        out[1] = log_shares(self.recent.spread(past.items, mood, n))
         steps = np.arange(len(past.items) - 1, -1, -1)
-        out[2] = _log_share(
+        out[2] = log_shares(
             self.sequence.spread(past.items, (SEQUENCE_FADE**steps).astype(np.float32) * past.weights, n)
         )
         # What is co-visited with everything says little about one: popularity counts by its fourth root only.
         specific = flow * np.maximum(self.popularity, np.float32(1.0)) ** np.float32(-0.25)
-        out[3] = _log_share(specific.astype(np.float32))
+        out[3] = log_shares(specific.astype(np.float32))
         out[4] = self.linear.spread(past.items, np.ones(len(past.items), np.float32), n)
         out[5] = self.factors @ self.user_vector(past)
         return out
@@ -146,15 +146,10 @@ AFFINITIES = ("co_visited", "recent", "sequence", "specific", "linear", "co_enga
 _FLOOR = np.float32(1e-5)
 
 
-def _log_share(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+def log_shares(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n,) log of each item's share of the whole, floored: what nothing flows to is unlikely, not impossible."""
     total = float(flow.sum())
     return np.asarray(np.log(flow / np.float32(total if total > 0 else 1.0) + _FLOOR), np.float32)
-
-
-def log_shares(mass: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) float32: log of each item's share of `mass` (n,), as `CoEngagement.affinities` has it for its graphs."""
-    return _log_share(mass)
 
 
 def top(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:

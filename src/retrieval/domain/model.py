@@ -198,6 +198,8 @@ class Viewer:
 
 
 ANONYMOUS = Viewer()
+EVERYTHING = Viewer(unrestricted=True)
+"""Reads what nobody is shown: a user's own engagement is the user's to use, whatever became of the items."""
 
 
 @dataclass(frozen=True, slots=True)

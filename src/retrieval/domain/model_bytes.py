@@ -6,7 +6,8 @@ import struct
 import zlib
 from dataclasses import replace
 from io import BytesIO
-from zipfile import BadZipFile
+from tokenize import TokenError
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -21,7 +22,7 @@ _WITHOUT_BLEND = {"format", "numbers", "trained_at", "names", "name_lengths", *_
 
 UNREADABLE = (
     *(OSError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
-    *(MemoryError, SyntaxError, BadZipFile, struct.error, zlib.error),
+    *(MemoryError, SyntaxError, TokenError, BadZipFile, struct.error, zlib.error),
 )
 """What NumPy and the archive below it raise, beside ValueError, for bytes that are damaged, depending on where."""
 
@@ -49,6 +50,10 @@ def to_bytes(model: CoEngagement) -> bytes:
 def from_bytes(data: bytes, version: str) -> CoEngagement:
     """The model of `to_bytes`. Raises: ValueError where the bytes are not a model that this release can read."""
     try:
+        # NumPy checks only what it reads to the end: a damaged header may make an array shorter.
+        with ZipFile(BytesIO(data)) as archive:
+            if archive.testzip() is not None:
+                raise ValueError("not a co-engagement model")
         with np.load(BytesIO(data), allow_pickle=False) as arrays:
             if int(arrays["format"]) != FORMAT:
                 raise ValueError(f"a co-engagement model of format {int(arrays['format'])}, not {FORMAT}")

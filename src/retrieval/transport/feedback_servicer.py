@@ -10,12 +10,12 @@ from retrieval.application.erase_user import erase_user
 from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.transport.acknowledge import acknowledge
-from retrieval.transport.caller import MAX_USER_ID_BYTES
 from retrieval.transport.read_edges import read_edge_changes
 from retrieval.transport.read_events import read_event
+from retrieval.transport.read_profiles import read_user_id
 from retrieval.transport.read_rewards import read_reward
 from retrieval.transport.read_search import read_collection_name
-from retrieval.transport.validate import count, require, text
+from retrieval.transport.validate import count, require
 from retrieval.v1 import feedback_service_pb2 as pb
 from retrieval.v1 import feedback_service_pb2_grpc as pb_grpc
 
@@ -58,7 +58,7 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         self, request: pb.UpdateOwnerEdgesRequest, _context: Context
     ) -> pb.UpdateOwnerEdgesResponse:
         """Make and remove edges, all or none."""
-        name, user_id = read_collection_name(request.collection), _user_id(request.user_id)
+        name, user_id = read_collection_name(request.collection), read_user_id(request.user_id)
         add, remove = read_edge_changes(request)
         collection = await self._stores.collections.get(name)
         receipt = await self._stores.engagement.set_edges(collection, user_id, add, remove)
@@ -66,7 +66,7 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
 
     async def DeleteUserData(self, request: pb.DeleteUserDataRequest, _context: Context) -> pb.DeleteUserDataResponse:
         """Forget a user."""
-        name, user_id = read_collection_name(request.collection), _user_id(request.user_id)
+        name, user_id = read_collection_name(request.collection), read_user_id(request.user_id)
         erased = await erase_user(self._stores, name, user_id)
         return pb.DeleteUserDataResponse(
             event_count=erased.events,
@@ -100,7 +100,3 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
             read_event(event, f"events[{number}]", now_us, collection.rating_scale_max)
             for number, event in enumerate(request.events)
         ]
-
-
-def _user_id(value: str) -> str:
-    return text(value, "user_id", MAX_USER_ID_BYTES, required=True)

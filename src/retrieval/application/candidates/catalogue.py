@@ -52,6 +52,11 @@ class Catalogue:
     newest_event_at: int | None
     has_relations: bool
 
+    @property
+    def model_version(self) -> str:
+        """The version of the trained model; empty where there is none."""
+        return "" if self.model is None else self.model.version
+
 
 class Catalogues:
     """Reads catalogues, and keeps them fresh as long as they are asked for."""

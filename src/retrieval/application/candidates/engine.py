@@ -27,7 +27,7 @@ from retrieval.application.candidates.strategies import (
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
 from retrieval.application.related_items import strengths_for_boost
-from retrieval.domain.blend import RRF_K
+from retrieval.domain.blend import RRF_K, fuse
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
 from retrieval.domain.rerank import RerankPool, rerank
@@ -135,7 +135,7 @@ class CandidateEngine:
         scope.watch.lap("profile")
         report = SearchReport(Source.EXACT, scope.version.version, options.limit)
         strategy = await self._strategy(scope, request, report)
-        report.model_version = catalogue.model.version if catalogue.model is not None else ""
+        report.model_version = catalogue.model_version
         key = _key(request, scope, state, strategy)
         known = None if key is None or options.min_consistency_token else await self._known(scope, catalogue, key)
         if known is not None:
@@ -184,9 +184,7 @@ class CandidateEngine:
         kept = self._results.get(key)
         if kept is None:
             return None
-        if kept.generation == self._generation(scope) and kept.model_version == (
-            catalogue.model.version if catalogue.model is not None else ""
-        ):
+        if kept.generation == self._generation(scope) and kept.model_version == catalogue.model_version:
             item_ids = [hit.item_id for hit in kept.hits]
             admitted = await self._stores.index.admitted(scope.collection, scope.version, item_ids, kept.predicate)
             if len(admitted) == len(item_ids):
@@ -220,14 +218,15 @@ class CandidateEngine:
         """From proposals to hits: fuse, admit, rerank, hydrate."""
         scope, report = question.scope, question.report
         options = scope.options
-        scores, parts = fused(proposals.lists, question.weights)
-        ordered = sorted(scores, key=lambda item_id: (-scores[item_id], item_id))
+        scores = fuse(proposals.lists, question.weights)
+        ordered = list(scores)
         if options.score_threshold is not None:
             ordered = [item_id for item_id in ordered if scores[item_id] >= options.score_threshold]
         scope.watch.lap("blend")
         pool, item_ids = await self._picked(question, ordered, scores)
+        ranks = {name: {i: rank for rank, i in enumerate(found, start=1)} for name, found in proposals.lists.items()}
         hits = [
-            Hit(item_id, scores.get(item_id, 0.0), 0.0, contributions=tuple(parts.get(item_id, ())))
+            Hit(item_id, scores.get(item_id, 0.0), 0.0, contributions=_contributions(item_id, ranks, question.weights))
             for item_id in item_ids[: options.limit]
         ]
         if proposals.answer is not None:
@@ -335,23 +334,15 @@ def _missing(state: UserState, proposals: Proposals) -> str:
     return "" if known else "NO_VECTORS"
 
 
-def fused(
-    lists: Mapping[str, list[str]], weights: Mapping[str, float]
-) -> tuple[dict[str, float], dict[str, list[Contribution]]]:
-    """Scores of weighted reciprocal rank fusion by item (see `blend.fuse`), and each source's part in them."""
-    scores: dict[str, float] = {}
-    parts: dict[str, list[Contribution]] = {}
-    for name, item_ids in lists.items():
-        weight = weights.get(name, 1.0)
-        for rank, item_id in enumerate(item_ids, start=1):
-            score = weight / (RRF_K + rank)
-            if item_id in scores:
-                scores[item_id] += score
-                parts[item_id].append(Contribution(name, rank, score))
-            else:
-                scores[item_id] = score
-                parts[item_id] = [Contribution(name, rank, score)]
-    return scores, parts
+def _contributions(
+    item_id: str, ranks: Mapping[str, Mapping[str, int]], weights: Mapping[str, float]
+) -> tuple[Contribution, ...]:
+    """What each source that proposed the item adds to its score, see `blend.fuse`."""
+    return tuple(
+        Contribution(name, of[item_id], weights[name] / (RRF_K + of[item_id]))
+        for name, of in ranks.items()
+        if item_id in of
+    )
 
 
 def _key(request: UserCandidates, scope: Scope, state: UserState, strategy: Strategy) -> Any:

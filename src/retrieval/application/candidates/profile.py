@@ -8,9 +8,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval.application.candidates.user_state import PROFILE_ITEMS
 from retrieval.application.projections import settled_vector
 from retrieval.application.search import pick_version
+from retrieval.application.user_profile import PROFILE_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.interests import facets, labels, shares
 from retrieval.domain.model import Viewer

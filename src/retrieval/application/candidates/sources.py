@@ -12,7 +12,6 @@ import numpy as np
 from retrieval.application.candidates import strategies as names
 from retrieval.domain.blend import fuse
 from retrieval.domain.co_engagement import Past
-from retrieval.domain.model import Viewer
 from retrieval.domain.ranker import draw
 from retrieval.domain.search import IndexQuery, SourceReport, Stage
 from retrieval.domain.vectors import HALF_MAX, to_half_rows
@@ -34,8 +33,6 @@ RELATED_SEEDS = 50
 IN_NETWORK_ITEMS = 200
 MAX_NEAREST = 4000
 """A user who has seen so many of the nearest items is served from other sources."""
-EVERYTHING = Viewer(unrestricted=True)
-"""A user's own engagement is the user's to use, whatever became of the items; nothing of them is returned."""
 
 
 @dataclass(slots=True)
@@ -141,11 +138,12 @@ class Sources:
         seeds = [item_id for item_id, _, _ in self.state.positives[-SIMILAR_SEEDS:]][::-1]
         if not seeds:
             return []
-        known: dict[str, NDArray[np.float32]] = self.state.drawn.get((names.SIMILAR, self.scope.version.version_id), {})
-        if not known:
-            unrestricted = await self.stores.index.vectors(self.scope.version, seeds, EVERYTHING)
-            known = {i: unrestricted[i].astype(np.float32).mean(axis=0) for i in seeds if i in unrestricted}
-            self.state.drawn[names.SIMILAR, self.scope.version.version_id] = known
+        key = (names.SIMILAR, self.scope.version.version_id)
+        known: dict[str, NDArray[np.float32]] | None = self.state.drawn.get(key)
+        if known is None:
+            found = await self.states.item_vectors(self.scope.version, seeds)
+            known = {item_id: found[item_id] for item_id in seeds if item_id in found}
+            self.state.drawn[key] = known
         lists = await self._near(known, quota)
         return list(fuse(lists, {}))[:quota]
 

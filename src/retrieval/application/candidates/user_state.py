@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.application.limits import MAX_HISTORY
+from retrieval.application.user_profile import PROFILE_ITEMS
 from retrieval.domain.engagement import Engagement, event_types_of, fresh_weight, read_history, user_hash
 from retrieval.domain.interests import first_positives, interests
-from retrieval.domain.model import Viewer
+from retrieval.domain.model import EVERYTHING
 from retrieval.domain.owner_edges import OwnerEdges
 
 if TYPE_CHECKING:
@@ -29,12 +30,9 @@ if TYPE_CHECKING:
 
 MAX_SEEN = 1_000_000
 """Items a user has seen that are left out: the latest."""
-PROFILE_ITEMS = 200
-"""Strongest items that make the interests: more change them little and cost a row read each."""
 KEPT_BYTES = 512 * 2**20
 """States in memory over all users, as estimated by `_size`."""
 
-_EVERYTHING = Viewer(unrestricted=True)
 _numbers = itertools.count(1)
 
 
@@ -139,11 +137,11 @@ class UserStates:
         if known is not None:
             return known
         strongest = list(state.engagement.attracting)[:PROFILE_ITEMS]
-        found = await self._vectors(version, strongest)
+        found = await self.item_vectors(version, strongest)
         used = [item_id for item_id in strongest if item_id in found]
         known = ()
         if used:
-            rows = np.stack([found[item_id].astype(np.float32).mean(axis=0) for item_id in used])
+            rows = np.stack([found[item_id] for item_id in used])
             weights = np.array([state.engagement.attracting[item_id] for item_id in used], np.float32)
             known = interests(used, rows, weights)
         state.interests[version.version_id] = known
@@ -154,16 +152,19 @@ class UserStates:
             task.add_done_callback(self._written)
         return known
 
-    async def _vectors(self, version: EmbeddingVersion, item_ids: list[str]) -> dict[str, NDArray[np.float16]]:
-        """Chunk vectors by item. What a cache does not have yet the store is asked for: interests are kept for long."""
+    async def item_vectors(self, version: EmbeddingVersion, item_ids: list[str]) -> dict[str, NDArray[np.float32]]:
+        """The mean of an item's chunks, (dim,) float32, by item; what comes of them is kept for as long as the state.
+
+        So what a cache does not have yet the store is asked for.
+        """
         if not item_ids:
             return {}
         index = self._stores.index
-        found = await index.vectors(version, item_ids, _EVERYTHING)
+        found = await index.vectors(version, item_ids, EVERYTHING)
         missing = [item_id for item_id in item_ids if item_id not in found]
         if missing:
-            found |= await index.vectors(version, missing, _EVERYTHING, await self._stores.items.token())
-        return found
+            found |= await index.vectors(version, missing, EVERYTHING, await self._stores.items.token())
+        return {item_id: chunks.astype(np.float32).mean(axis=0) for item_id, chunks in found.items()}
 
     async def vector(self, state: UserState, version: EmbeddingVersion) -> NDArray[np.float16] | None:
         """The vector that was set for a stored user."""
@@ -172,10 +173,6 @@ class UserStates:
         if version.version_id not in state.vectors:
             state.vectors[version.version_id] = await self._stores.profiles.vector(version, state.user_id)
         return state.vectors[version.version_id]
-
-    def forget(self, collection: Collection, user_id: str) -> None:
-        """Read the user anew when asked for next."""
-        self._changed(collection.collection_id, frozenset((user_hash(user_id),)))
 
     async def _load(self, collection: Collection, user_id: str) -> UserState:
         events, edges = await asyncio.gather(
