@@ -7,12 +7,14 @@ ON CONFLICT (name) DO NOTHING
 RETURNING collection_id
 
 -- name: insert_version
+-- The first version of a collection is active, and no item waits for it.
 INSERT INTO retrieval.embedding_versions (
-    collection_id, version, model, dimension, resolutions, state, activated_at
+    collection_id, version, model, dimension, resolutions, state, activated_at, embeds_text, backfill_after
 )
 SELECT
     $1, coalesce(max(version), 0) + 1, $2, $3, $4::integer[], $5,
-    CASE WHEN $5 = 'active' THEN now() END
+    CASE WHEN $5 = 'active' THEN now() END,
+    $6, CASE WHEN $6 AND $5 <> 'active' THEN '' END
 FROM retrieval.embedding_versions WHERE collection_id = $1
 RETURNING version_id, version
 
@@ -70,7 +72,7 @@ SELECT
             'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks,
             'created_at', (extract(epoch FROM v.created_at) * 1000000)::bigint,
             'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint,
-            'input_dimension', coalesce(p.input_dimension, 0)
+            'input_dimension', coalesce(p.input_dimension, 0), 'embeds_text', v.embeds_text
         ) ORDER BY v.version)
         FROM retrieval.embedding_versions AS v
         LEFT JOIN retrieval.projections AS p ON p.version_id = v.version_id

@@ -27,7 +27,7 @@ FROM retrieval.requests WHERE collection_id = $1 AND request_id = $2
 -- name: remove_items
 -- Makes room for new rows of the same ids; ids are sorted by the caller, so that writers do not deadlock.
 DELETE FROM retrieval.items WHERE collection_id = $1 AND item_id = ANY($2::text[])
-RETURNING item_id, created_at
+RETURNING item_id, created_at{text}
 
 -- name: remove_embeddings
 DELETE FROM retrieval.embeddings WHERE version_id = $1 AND item_id = ANY($2::text[])
@@ -39,16 +39,18 @@ WHERE version_id IN (SELECT version_id FROM retrieval.embedding_versions WHERE c
     AND item_id = ANY($2::text[])
 
 -- name: spread_columns
--- Filter and visibility columns of the same items in the other embedding versions.
+-- Filter and visibility columns of the same items in the other embedding versions, and in this one those of items that
+-- kept their embeddings ($4).
 UPDATE retrieval.embeddings AS e SET
     owner_id = i.owner_id, visibility = i.visibility, audience = i.audience, status = i.status,
     rating_value = i.rating_value, rating_count = i.rating_count, tags = i.tags, attributes = i.attributes,
     created_at = i.created_at
 FROM retrieval.items AS i
 WHERE e.version_id IN (
-        SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1 AND version_id <> $3
+        SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1
     )
     AND e.item_id = ANY($2::text[])
+    AND (e.version_id <> $3 OR e.item_id = ANY($4::text[]))
     AND i.collection_id = $1 AND i.item_id = e.item_id
 
 -- name: raise_max_chunks

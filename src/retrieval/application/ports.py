@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from retrieval.application.bandit_ports import BanditStore
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
+    from retrieval.application.embedding_job_ports import EmbeddingJobStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.hybrid_ports import TextIndex
     from retrieval.application.projection_ports import ProjectionStore
@@ -157,8 +158,12 @@ class CollectionStore(Protocol):
         """Add a version in state BUILDING; with a projection, its input dimension becomes the version's."""
         ...
 
-    async def activate_version(self, name: str, version: int) -> Collection:
-        """Swap the active version, atomically. Raises: FailedPreconditionError (VERSION_EMPTY)."""
+    async def activate_version(self, name: str, version: int, *, allow_incomplete: bool = False) -> Collection:
+        """Swap the active version, atomically.
+
+        Raises: FailedPreconditionError (VERSION_EMPTY; VERSION_INCOMPLETE while texts have no embedding in a version
+        that embeds them, unless `allow_incomplete`).
+        """
         ...
 
     async def rollback_version(self, name: str) -> Collection:
@@ -178,6 +183,8 @@ class ItemStore(Protocol):
         fingerprint: bytes,
     ) -> WriteReceipt:
         """Insert or replace `items` (distinct ids), all or none.
+
+        In versions that embed texts, embeddings stay and jobs are queued as `text_effect` says.
 
         With a `request_id` that was applied before: return its receipt if `fingerprint` is the same, else raise
         FailedPreconditionError (REQUEST_ID_REUSED).
@@ -337,4 +344,5 @@ class Stores:
     projections: ProjectionStore
     text: TextIndex
     relationships: RelationshipStore
+    embedding_jobs: EmbeddingJobStore
     cache: VectorCache | None = None

@@ -101,7 +101,8 @@ class EmbeddingVersion:
 
     `version_id` is the store's own key, unique over all collections; `version` counts within the collection from 1.
     `max_chunks` is the largest number of chunks any item of the version was written with (1 where items are whole).
-    `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none.
+    `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none. `embeds_text`:
+    the service embeds the items' texts with `model`.
     """
 
     version_id: int
@@ -114,6 +115,12 @@ class EmbeddingVersion:
     created_at: int = 0
     activated_at: int | None = None
     input_dimension: int = 0
+    embeds_text: bool = False
+
+    @property
+    def vector_length(self) -> int:
+        """Components of what a model makes for the version."""
+        return self.input_dimension or self.dimension
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from retrieval.postgres.chores import Chores
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
+from retrieval.postgres.embedding_backfill import BACKFILL_INTERVAL_S, backfill_all
+from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.engagement import PostgresEngagement
 from retrieval.postgres.events import PostgresEvents
 from retrieval.postgres.facts import FactsCache
@@ -45,6 +47,7 @@ class PostgresAdapter:
         self._builder: PostgresIndexBuilder | None = None
         self._changes: PostgresChanges | None = None
         self._user_feed: PostgresUserFeed | None = None
+        self._embedding_jobs: PostgresEmbeddingJobs | None = None
         self._chores = Chores()
 
     async def url(self) -> str:
@@ -68,7 +71,7 @@ class PostgresAdapter:
     async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
-        Without `chores`, others add up events, make trends and drop old months.
+        Without `chores`, others add up events, make trends, drop old months and queue texts to embed.
         """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
@@ -81,12 +84,14 @@ class PostgresAdapter:
         self._builder.start()
         self._changes = PostgresChanges(self._database)
         self._user_feed = PostgresUserFeed(self._database)
-        folder, trending = EventFolder(self._database), TrendingLists(self._database)
+        self._embedding_jobs = PostgresEmbeddingJobs(self._database, collections.forget)
+        database, folder, trending = self._database, EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
         if chores:
             self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
             self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
             self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
+            self._chores.start("queueing texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
         return Stores(
             collections,
@@ -105,6 +110,7 @@ class PostgresAdapter:
             PostgresProjections(self._database),
             PostgresText(self._database),
             PostgresRelationships(self._database),
+            self._embedding_jobs,
         )
 
     @property
@@ -121,6 +127,8 @@ class PostgresAdapter:
     async def close(self) -> None:
         """Stop listening, building and chores, close connections, leave the embedded server."""
         await self._chores.stop()
+        if self._embedding_jobs is not None:
+            await self._embedding_jobs.stop()
         if self._user_feed is not None:
             await self._user_feed.stop()
         if self._changes is not None:

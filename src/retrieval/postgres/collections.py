@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from retrieval.domain.embedding_jobs import check_complete
 from retrieval.domain.engagement import EVENT_TYPES
 from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import (
@@ -21,6 +22,8 @@ from retrieval.domain.model import (
     VersionState,
     VisibilityMode,
 )
+from retrieval.postgres.embedding_jobs import count_texts
+from retrieval.postgres.embedding_queue import entrypoint, queue_on
 from retrieval.postgres.names import partition, popular_index
 from retrieval.postgres.projections import insert_projection
 from retrieval.postgres.sql_files import fill, queries
@@ -174,6 +177,9 @@ class PostgresCollections:
             for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             await connection.execute(sql["delete_collection"], collection_id)
+            entrypoints = [entrypoint(v.version_id) for v in found.versions if v.embeds_text]
+            if entrypoints:
+                await queue_on(connection).clear_queue(entrypoints)
             await _log_change(connection, collection_id)
             return True
 
@@ -189,7 +195,7 @@ class PostgresCollections:
         self.forget()
         return next(v for v in found.versions if v.version == number)
 
-    async def activate_version(self, name: str, version: int) -> Collection:
+    async def activate_version(self, name: str, version: int, *, allow_incomplete: bool = False) -> Collection:
         """See `CollectionStore`."""
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
@@ -200,6 +206,8 @@ class PostgresCollections:
                     f"collection {name!r} has no embedding version {version}; GetCollection lists them",
                     reason="EMBEDDING_VERSION_NOT_FOUND",
                 )
+            if target.embeds_text and not allow_incomplete:
+                check_complete(target, (await count_texts(connection, found, target)).outstanding)
             if not await _has_rows(connection, target) and await _has_rows(connection, found.active):
                 raise FailedPreconditionError(
                     f"embedding version {version} holds no embeddings yet; upsert items with embedding_version = "
@@ -258,6 +266,7 @@ async def _add_version(
         version.dimension,
         sorted(version.resolutions),
         state.value,
+        version.embeds_text,
     )
     await connection.execute(
         fill(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from retrieval.domain.model import ItemStatus, Visibility
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -132,16 +132,17 @@ class CopyRows:
         """Whether there is anything in the second stream."""
         return any(item.chunks for item in self._items)
 
+    @property
+    def most_chunks(self) -> int:
+        """The largest number of chunks of an item; 1 where there are none."""
+        return max((len(item.chunks) for item in self._items), default=1)
+
     async def items(self) -> AsyncIterator[bytes]:
-        """Rows of ITEM_COLUMNS. To be read before `chunks`."""
+        """Rows of ITEM_COLUMNS."""
         yield _HEADER
         for start in range(0, len(self._items), PIECE_ITEMS):
             rows: list[bytes] = []
-            for item, created in zip(
-                self._items[start : start + PIECE_ITEMS], self._created[start : start + PIECE_ITEMS], strict=True
-            ):
-                identity, shared, attributes, moment = encoded = _encode(item, created)
-                self._encoded.append(encoded)
+            for item, (identity, shared, attributes, moment) in self._piece(start):
                 payload = _NULL if item.payload_json is None else _json(item.payload_json)
                 rows += (self._item_head, identity, shared, self._language, _text(item.text))
                 rows += (attributes, payload, moment, self._updated)
@@ -153,14 +154,18 @@ class CopyRows:
         yield _HEADER
         for start in range(0, len(self._items), PIECE_ITEMS):
             rows: list[bytes] = []
-            for item, (identity, shared, attributes, moment) in zip(
-                self._items[start : start + PIECE_ITEMS], self._encoded[start : start + PIECE_ITEMS], strict=True
-            ):
+            for item, (identity, shared, attributes, moment) in self._piece(start):
                 for chunk in item.chunks:
                     place = _int2(2, chunk.chunk_index)
                     rows += (self._chunk_head, identity, place, _vector(chunk.vector), shared, attributes, moment)
             yield b"".join(rows)
         yield _TRAILER
+
+    def _piece(self, start: int) -> Iterator[tuple[Item, tuple[bytes, bytes, bytes, bytes]]]:
+        stop = min(start + PIECE_ITEMS, len(self._items))
+        for number in range(len(self._encoded), stop):
+            self._encoded.append(_encode(self._items[number], self._created[number]))
+        return zip(self._items[start:stop], self._encoded[start:stop], strict=True)
 
 
 def _encode(item: Item, created: int) -> tuple[bytes, bytes, bytes, bytes]:

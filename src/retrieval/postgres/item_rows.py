@@ -40,11 +40,11 @@ def read_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...]) -> It
     )
 
 
-def read_bare_item(row: Any, collection: Collection) -> Item:
-    """The item of a row of `embeddings`: what filters and visibility need."""
+def read_bare_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...] = ()) -> Item:
+    """The item of a row of `embeddings`: what filters and visibility need, with `chunks`."""
     return Item(
         row["item_id"],
-        (),
+        chunks,
         row["owner_id"],
         _VISIBILITIES[row["visibility"]],
         tuple(row["audience"]),

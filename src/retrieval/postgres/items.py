@@ -12,17 +12,20 @@ from retrieval.application.ports import WriteReceipt
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
-from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
+from retrieval.postgres.copy_rows import ITEM_COLUMNS, CopyRows
+from retrieval.postgres.embedding_jobs import end_jobs
+from retrieval.postgres.embedding_rows import copy_in, write_chunks
 from retrieval.postgres.item_rows import read_item
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility
 from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.text_effects import apply_text_effects, text_versions
 from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
     from retrieval.postgres.database import Database
@@ -51,25 +54,31 @@ class PostgresItems:
 
         async def write(connection: Any) -> int:
             sql = queries("items")
-            removed = await connection.fetch(sql["remove_items"], collection.collection_id, ids)
+            embedding = await text_versions(connection, collection.collection_id)
+            removed = await connection.fetch(
+                fill(sql["remove_items"], text=", text" if embedding else ""), collection.collection_id, ids
+            )
             known = {r["item_id"]: to_micros(r["created_at"]) for r in removed}
-            if known:
-                await connection.execute(sql["remove_embeddings"], version.version_id, list(known))
+            kept = (
+                {i.item_id for i in ordered if i.item_id in known and not i.chunks}
+                if version.version_id in embedding
+                else set()
+            )
+            if len(known) > len(kept):
+                gone = [item_id for item_id in known if item_id not in kept]
+                await connection.execute(sql["remove_embeddings"], version.version_id, gone)
             now = time.time_ns() // 1000
             created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
             rows = CopyRows(collection, version.version_id, ordered, created, now)
-            await _copy(connection, "items", ITEM_COLUMNS, rows.items())
-            if rows.has_chunks:
-                await _copy(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())
+            await copy_in(connection, "items", ITEM_COLUMNS, rows.items())
+            await write_chunks(connection, collection, version, rows)
+            if embedding:
+                before = {r["item_id"]: r["text"] for r in removed}
+                await apply_text_effects(connection, embedding, version, ordered, before)
             if known:
                 await connection.execute(
-                    sql["spread_columns"], collection.collection_id, list(known), version.version_id
+                    sql["spread_columns"], collection.collection_id, list(known), version.version_id, list(kept)
                 )
-            chunks = max((len(i.chunks) for i in ordered), default=1)
-            if chunks > version.max_chunks:
-                raised = await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
-                if raised != "UPDATE 0":
-                    await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
             return len(ordered)
 
         receipt = await self._write(collection, ids, request_id, fingerprint, write)
@@ -84,13 +93,16 @@ class PostgresItems:
         ids = sorted(item_ids)
 
         async def write(connection: Any) -> int:
-            rows = await connection.fetch(queries("items")["remove_items"], collection.collection_id, ids)
+            sql = fill(queries("items")["remove_items"], text="")
+            rows = await connection.fetch(sql, collection.collection_id, ids)
             # Not `ids`: an item that another writer replaced meanwhile stays, and so do its embeddings.
             removed = [r[0] for r in rows]
             await connection.execute(
                 queries("items")["remove_embeddings_everywhere"], collection.collection_id, removed
             )
             await connection.execute(queries("relationships")["forget_items"], collection.collection_id, removed)
+            for version_id in await text_versions(connection, collection.collection_id):
+                await end_jobs(connection, version_id, removed)
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)
@@ -234,7 +246,3 @@ async def admitted_items(
     async with database.searching(None, walled=walled) as connection:
         rows = await connection.fetch(sql, *parameters.values)
     return {r[0]: ItemFacts(r[1], to_micros(r[2]), r[3]) for r in rows}
-
-
-async def _copy(connection: Any, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
-    await connection.copy_to_table(table, schema_name="retrieval", columns=columns, format="binary", source=rows)

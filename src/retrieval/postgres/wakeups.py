@@ -80,9 +80,9 @@ class Listener:
 class Wakeups:
     """Wakes whoever waits. What comes while nobody waits is kept for the next who does."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, channel: str = CHANNEL) -> None:
         self._heard = asyncio.Event()
-        self._listener = Listener(database, CHANNEL, lambda _: self._heard.set(), self._heard.set)
+        self._listener = Listener(database, channel, lambda _: self._heard.set(), self._heard.set)
 
     async def wait(self, timeout_s: float) -> None:
         """See `ChangeFeed`. The first call starts to listen."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from retrieval.application.ports import Stores, VersionReport
 from retrieval.reference.bandits import ReferenceBandits
 from retrieval.reference.collections import ReferenceCollections
+from retrieval.reference.embedding_jobs import ReferenceEmbeddingJobs
 from retrieval.reference.engagement import ReferenceEngagement
 from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
@@ -77,6 +78,7 @@ class ReferenceAdapter:
             ReferenceProjections(memory),
             ReferenceText(memory),
             ReferenceRelationships(memory),
+            ReferenceEmbeddingJobs(memory),
         )
 
     async def is_alive(self) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from retrieval.domain.embedding_jobs import BACKFILL_PRIORITY, check_complete
 from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import VersionState
+from retrieval.reference.jobs import count_texts, enqueue
 from retrieval.reference.memory import Embeddings, Held
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class ReferenceCollections:
         held = self._memory.named(name)
         return self._add_version(held, replace(version, state=VersionState.BUILDING, activated_at=None), projection)
 
-    async def activate_version(self, name: str, version: int) -> Collection:
+    async def activate_version(self, name: str, version: int, *, allow_incomplete: bool = False) -> Collection:
         """See `CollectionStore`."""
         held = self._memory.named(name)
         target = next((v for v in held.collection.versions if v.version == version), None)
@@ -93,6 +95,8 @@ class ReferenceCollections:
                 f"collection {name!r} has no embedding version {version}; GetCollection lists them",
                 reason="EMBEDDING_VERSION_NOT_FOUND",
             )
+        if target.embeds_text and not allow_incomplete:
+            check_complete(target, count_texts(held, target)[2])
         if not _has_rows(held, target) and _has_rows(held, held.collection.active):
             raise FailedPreconditionError(
                 f"embedding version {version} holds no embeddings yet; upsert items with embedding_version = "
@@ -124,6 +128,11 @@ class ReferenceCollections:
         if projection is not None:
             held.projections[added.version_id] = projection
         held.embeddings[added.version_id] = Embeddings(added.dimension)
+        if added.embeds_text:
+            held.jobs[added.version_id] = {}
+            for item in held.items.values():
+                if item.text:
+                    enqueue(self._memory, held, added.version_id, item.item_id, BACKFILL_PRIORITY)
         held.collection = replace(held.collection, versions=(*held.collection.versions, added))
         return added
 

@@ -11,6 +11,7 @@ from retrieval.domain.engagement import ItemCounts
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
+from retrieval.reference.jobs import apply_text_effects, raise_max_chunks
 from retrieval.reference.tokens import check_token, make_token
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ class ReferenceItems:
                 if created_at is None:
                     created_at = now_us if known is None else known.created_at
                 held.items[item.item_id] = replace(item, chunks=(), created_at=created_at, updated_at=now_us)
-                held.embeddings[version.version_id].put(item.item_id, item.chunks)
-            _raise_max_chunks(held, version, max((len(i.chunks) for i in items), default=1))
+                if item.chunks or not version.embeds_text:
+                    held.embeddings[version.version_id].put(item.item_id, item.chunks)
+                apply_text_effects(self._memory, held, version, item, None if known is None else known.text)
+            raise_max_chunks(held, version, max((len(i.chunks) for i in items), default=1))
             return len(items)
 
         return self._write(collection, request_id, fingerprint, write)
@@ -71,6 +74,9 @@ class ReferenceItems:
                 for item_id in item_ids:
                     embeddings.put(item_id, ())
             gone = {i for i in item_ids if held.items.pop(i, None) is not None}
+            for jobs in held.jobs.values():
+                for item_id in item_ids:
+                    jobs.pop(item_id, None)
             for key in [k for k in held.relationships if not gone.isdisjoint(k[:2])]:
                 del held.relationships[key]
             return len(gone)
@@ -160,11 +166,3 @@ def _read(held: Held, version: EmbeddingVersion, item: Item, *, with_chunks: boo
     if not with_chunks:
         return replace(counted, payload_json=None)
     return replace(counted, chunks=held.embeddings[version.version_id].of(item.item_id))
-
-
-def _raise_max_chunks(held: Held, version: EmbeddingVersion, chunks: int) -> None:
-    versions = tuple(
-        replace(v, max_chunks=max(v.max_chunks, chunks)) if v.version_id == version.version_id else v
-        for v in held.collection.versions
-    )
-    held.collection = replace(held.collection, versions=versions)

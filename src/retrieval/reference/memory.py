@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from retrieval.domain.projection import Projection
     from retrieval.domain.relationships import Relationship, RelationshipKey
     from retrieval.domain.training import TrainingPair
+    from retrieval.reference.jobs import Job
 
 EventKey = tuple[str, int, str, str]
 
@@ -75,7 +76,7 @@ class Held:
     since when, by user and edge. `models` by type and version, `activations`: versions in the order in which they
     became active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context
     and strategy, `decisions` by id, of which those in `rewarded` had their reward. `projections` by version id,
-    `relationships` by their settled keys.
+    `relationships` by their settled keys; `jobs` by version id, of versions that embed texts, and item id.
     """
 
     collection: Collection
@@ -96,6 +97,7 @@ class Held:
     rewarded: set[str] = field(default_factory=set)
     projections: dict[int, Projection] = field(default_factory=dict)
     relationships: dict[RelationshipKey, Relationship] = field(default_factory=dict)
+    jobs: dict[int, dict[str, Job]] = field(default_factory=dict)
 
 
 class Memory:

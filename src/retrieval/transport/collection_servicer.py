@@ -115,7 +115,9 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         """Swap the version that searches use."""
         name = read_collection_name(request.collection)
         require(request.version > 0, "version", "is required")
-        updated = await self._stores.collections.activate_version(name, request.version)
+        updated = await self._stores.collections.activate_version(
+            name, request.version, allow_incomplete=request.allow_incomplete
+        )
         return pb.ActivateEmbeddingVersionResponse(collection=write_collection(updated))
 
     async def RollbackEmbeddingVersion(

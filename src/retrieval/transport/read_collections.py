@@ -169,6 +169,7 @@ def read_new_version(message: pb.EmbeddingVersion, field: str) -> EmbeddingVersi
         model=text(message.model, f"{field}.model", MAX_MODEL_BYTES, required=True),
         dimension=dimension,
         resolutions=resolutions,
+        embeds_text=message.embeds_text,
     )
 
 

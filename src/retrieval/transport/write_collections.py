@@ -50,6 +50,7 @@ def write_version(version: EmbeddingVersion) -> pb.EmbeddingVersion:
         created_at=write_time(version.created_at),
         activated_at=None if version.activated_at is None else write_time(version.activated_at),
         input_dimension=version.input_dimension,
+        embeds_text=version.embeds_text,
     )
 
 

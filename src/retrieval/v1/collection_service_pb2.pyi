@@ -124,7 +124,7 @@ class EventTypeSetting(_message.Message):
     def __init__(self, type: _Optional[str] = ..., weight: _Optional[float] = ..., half_life: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class EmbeddingVersion(_message.Message):
-    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at", "input_dimension")
+    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at", "input_dimension", "embeds_text")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class EmbeddingVersion(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     ACTIVATED_AT_FIELD_NUMBER: _ClassVar[int]
     INPUT_DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDS_TEXT_FIELD_NUMBER: _ClassVar[int]
     version: int
     model: str
     dimension: int
@@ -141,7 +142,8 @@ class EmbeddingVersion(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     activated_at: _timestamp_pb2.Timestamp
     input_dimension: int
-    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., input_dimension: _Optional[int] = ...) -> None: ...
+    embeds_text: bool
+    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., input_dimension: _Optional[int] = ..., embeds_text: _Optional[bool] = ...) -> None: ...
 
 class Projection(_message.Message):
     __slots__ = ("input_dimension", "matrix", "bias")
@@ -244,12 +246,14 @@ class CreateEmbeddingVersionResponse(_message.Message):
     def __init__(self, embedding_version: _Optional[_Union[EmbeddingVersion, _Mapping]] = ...) -> None: ...
 
 class ActivateEmbeddingVersionRequest(_message.Message):
-    __slots__ = ("collection", "version")
+    __slots__ = ("collection", "version", "allow_incomplete")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     version: int
-    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    allow_incomplete: bool
+    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ..., allow_incomplete: _Optional[bool] = ...) -> None: ...
 
 class ActivateEmbeddingVersionResponse(_message.Message):
     __slots__ = ("collection",)

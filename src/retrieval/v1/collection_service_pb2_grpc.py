@@ -144,7 +144,8 @@ class CollectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateEmbeddingVersion(self, request, context):
-        """Adds an embedding version (another model or dimension) beside the active one. Fill it with upserts that name it.
+        """Adds an embedding version (another model or dimension) beside the active one. Fill it with upserts that name it, or let
+        the service do it: see `embeds_text`.
         INVALID_ARGUMENT (AMBIGUOUS_INPUT_DIMENSION, PROJECTION_SHAPE_MISMATCH, VECTOR_NOT_FINITE) for a projection that is
         none.
         """
@@ -154,7 +155,8 @@ class CollectionServiceServicer:
 
     def ActivateEmbeddingVersion(self, request, context):
         """Makes a version the one that searches use, atomically. FAILED_PRECONDITION (VERSION_EMPTY) where it has no rows
-        while the active one has.
+        while the active one has; FAILED_PRECONDITION (VERSION_INCOMPLETE) where it embeds texts and some of them, whose jobs
+        did not fail for good, have no embedding yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
