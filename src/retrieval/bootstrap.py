@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidates.catalogue import MODEL_TYPE
+from retrieval.application.embedders import Embedders, LocalTextEmbedder
+from retrieval.application.embedding_worker import EmbeddingWorker
 from retrieval.application.query_embedder import QueryEmbedder
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
@@ -17,7 +19,8 @@ from retrieval.config import to_environment
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.domain.model_bytes import to_bytes
 from retrieval.domain.model_registry import ModelVersion
-from retrieval.embedding.wordllama import DIMENSION, MODEL, WordLlamaEmbedder
+from retrieval.embedding.rate_limit import RateLimiter
+from retrieval.embedding.wordllama import DIMENSION, MODEL, WordLlamaEmbedder, is_installed
 from retrieval.faiss_cache.build_process import BuildProcess
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.cache import FaissCache
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from retrieval.application.embedders import TextEmbedder
     from retrieval.application.ports import Stores
     from retrieval.config import Settings
     from retrieval.faiss_cache.build import BuildReport
@@ -64,16 +68,51 @@ async def serving(
                 where = replace(settings, database_url=await adapter.url(), cache_dir=settings.segment_dir.absolute())
                 build = BuildProcess(to_environment(where))
                 stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
-            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(MODEL, DIMENSION, WordLlamaEmbedder))
+            http = http_embedders(settings)
+            stack.push_async_callback(Embedders(*http).close)
+            local = LocalTextEmbedder(MODEL, DIMENSION, WordLlamaEmbedder)
+            # A query without the local model is told what to install; jobs are left to others.
+            worker = EmbeddingWorker(stores, Embedders(*http, *([local] if is_installed() else [])))
+            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(Embedders(*http, local)))
             service.candidates.open()
             stack.push_async_callback(service.candidates.close)
             server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)
+            worker.start()
+            stack.push_async_callback(worker.stop)
             try:
                 yield server
             finally:
                 await server.drain()
     finally:
         await adapter.close()
+
+
+def http_embedders(settings: Settings) -> list[TextEmbedder]:
+    """The embedders that the settings name. Raises: FailedPreconditionError (HTTP_EXTRA_MISSING)."""
+    if not settings.embedding_url:
+        return []
+    try:
+        from retrieval.embedding.openai_http import Endpoint, HttpConnection, OpenAICompatibleEmbedder  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "httpx":
+            raise
+        raise FailedPreconditionError(
+            "RETRIEVAL_EMBEDDING_URL needs the extra `http`: pip install 'retrieval-service[http]'",
+            reason="HTTP_EXTRA_MISSING",
+        ) from error
+    endpoint = Endpoint(
+        settings.embedding_url,
+        settings.embedding_api_key,
+        settings.embedding_timeout_s,
+        settings.embedding_batch,
+        settings.embedding_batch_characters,
+        settings.embedding_concurrency,
+    )
+    connection = HttpConnection(endpoint, RateLimiter(settings.embedding_rpm, settings.embedding_tpm))
+    return [
+        OpenAICompatibleEmbedder(connection, model, dimension)
+        for model, dimension in settings.embedding_dimensions.items()
+    ]
 
 
 @asynccontextmanager

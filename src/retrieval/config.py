@@ -6,7 +6,7 @@ Every setting is an environment variable `RETRIEVAL_<NAME>` of the field below, 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,11 @@ _POSITIVE = (
     "cache_max_staleness_ms",
     "cache_heartbeat_ms",
     "cache_delta_rows",
+    "embedding_batch",
+    "embedding_batch_characters",
+    "embedding_concurrency",
 )
+_NOT_NEGATIVE = ("embedding_rpm", "embedding_tpm")
 MIN_RETENTION_DAYS = 90
 """The longest window of what trends, and what a user's profile draws on."""
 
@@ -91,6 +95,25 @@ class Settings:
     good."""
     trending_refresh_s: float = 30.0
     """Lists of what trends are made anew as often as this where events came; long ones take a rest in between."""
+    embedding_url: str = ""
+    """Base URL of a server that speaks OpenAI's protocol, e.g. https://api.openai.com/v1; it embeds texts with the
+    models of `embedding_models`. Empty: only the local model does."""
+    embedding_api_key: str = field(default="", repr=False)
+    """Bearer token for it."""
+    embedding_models: str = ""
+    """Its models and how many components they have, `name:dimension[,name:dimension...]`."""
+    embedding_rpm: int = 0
+    """Requests a minute that a process sends it at most. 0: no limit."""
+    embedding_tpm: int = 0
+    """Tokens a minute, estimated at four bytes each. 0: no limit."""
+    embedding_timeout_s: float = 30.0
+    """A reply that takes longer is given up."""
+    embedding_batch: int = 64
+    """Texts in a request to it."""
+    embedding_batch_characters: int = 200_000
+    """Characters in a request to it; a longer text goes alone."""
+    embedding_concurrency: int = 4
+    """Requests to it at the same time, of each process."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -98,6 +121,15 @@ class Settings:
         for setting in _POSITIVE:
             if getattr(self, setting) < 1:
                 raise SettingsError(f"RETRIEVAL_{setting.upper()} must be positive")
+        for setting in _NOT_NEGATIVE:
+            if getattr(self, setting) < 0:
+                raise SettingsError(f"RETRIEVAL_{setting.upper()} must not be negative")
+        if not self.embedding_timeout_s > 0:
+            raise SettingsError("RETRIEVAL_EMBEDDING_TIMEOUT_S must be positive")
+        if bool(self.embedding_dimensions) != bool(self.embedding_url):
+            raise SettingsError(
+                "RETRIEVAL_EMBEDDING_URL and RETRIEVAL_EMBEDDING_MODELS go together: set both or neither"
+            )
         if self.event_retention_days != 0 and self.event_retention_days < MIN_RETENTION_DAYS:
             raise SettingsError(f"RETRIEVAL_EVENT_RETENTION_DAYS must be 0 (for good) or at least {MIN_RETENTION_DAYS}")
         if not self.trending_refresh_s > 0:
@@ -111,6 +143,18 @@ class Settings:
     def tls(self) -> bool:
         """Whether TLS is asked for."""
         return self.tls_certificate != Path()
+
+    @property
+    def embedding_dimensions(self) -> dict[str, int]:
+        """Dimension by model of `embedding_models`. Raises: SettingsError."""
+        found: dict[str, int] = {}
+        for entry in filter(None, map(str.strip, self.embedding_models.split(","))):
+            # Names may contain colons: `nomic-embed-text:v1.5:768`.
+            name, _, dimension = entry.rpartition(":")
+            if not name or not dimension.isascii() or not dimension.isdigit() or int(dimension) < 1:
+                raise SettingsError(f"RETRIEVAL_EMBEDDING_MODELS: {entry!r} is not name:dimension")
+            found[name] = int(dimension)
+        return found
 
     @property
     def segment_dir(self) -> Path:
@@ -129,18 +173,18 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment` (the process's by default). Raises: SettingsError."""
     source = os.environ if environment is None else environment
     values: dict[str, object] = {}
-    for field in fields(Settings):
-        name = f"RETRIEVAL_{field.name.upper()}"
+    for setting in fields(Settings):
+        name = f"RETRIEVAL_{setting.name.upper()}"
         text = source.get(name)
         if text is None:
             continue
         try:
-            values[field.name] = {"int": int, "float": float, "Path": Path, "str": str}[str(field.type)](text)
+            values[setting.name] = {"int": int, "float": float, "Path": Path, "str": str}[str(setting.type)](text)
         except ValueError as error:
-            raise SettingsError(f"{name}={text!r} is not a valid {field.type}") from error
+            raise SettingsError(f"{name}={text!r} is not a valid {setting.type}") from error
     return Settings(**values)  # type: ignore[arg-type]
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
     """The environment from which another process loads the same settings."""
-    return {f"RETRIEVAL_{field.name.upper()}": str(getattr(settings, field.name)) for field in fields(settings)}
+    return {f"RETRIEVAL_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}

@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from retrieval.application.embedders import Embedders, LocalTextEmbedder
 from retrieval.application.hybrid import Hybrid, search_hybrid
 from retrieval.application.hybrid_ports import SnippetStyle
 from retrieval.application.limits import Limits
@@ -294,7 +295,7 @@ async def test_the_text_is_embedded_where_there_is_no_vector(stores: Stores, nam
         loads.append(1)
         return fake
 
-    embedder = QueryEmbedder("fake", 4, load)
+    embedder = QueryEmbedder(Embedders(LocalTextEmbedder("fake", 4, load)))
     for _ in range(2):
         result = await run(stores, Hybrid(name, parse_text('"big cats" -dogs')), embedder)
         assert ids(result) == []
@@ -315,7 +316,7 @@ async def test_the_text_is_embedded_where_there_is_no_vector(stores: Stores, nam
 
 
 async def test_another_model_needs_a_vector(stores: Stores, shelf: Collection) -> None:
-    embedder = QueryEmbedder("fake", 4, Fake)
+    embedder = QueryEmbedder(Embedders(LocalTextEmbedder("fake", 4, Fake)))
     with pytest.raises(FailedPreconditionError, match="'mine' with 2 components") as refused:
         await run(stores, Hybrid(shelf.name, parse_text("tree")), embedder)
     assert refused.value.reason == "NO_QUERY_EMBEDDER"

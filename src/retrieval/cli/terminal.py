@@ -21,3 +21,5 @@ def configure_logging(level: str, worker: int | None = None) -> None:
         form = f"%(asctime)s %(levelname)s {number}%(name)s %(message)s"
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=level, handlers=[handler])
+    # It would have a line for each batch of texts.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

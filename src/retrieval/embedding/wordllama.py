@@ -7,6 +7,7 @@ Matryoshka model, so that the first 128 or 64 components are embeddings too (htt
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,11 @@ class WordLlamaEmbedder:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, norms, out=vectors, where=norms > 0)
         return vectors
+
+
+def is_installed() -> bool:
+    """Whether the package `wordllama` is there."""
+    return find_spec("wordllama") is not None
 
 
 def _load_inference() -> Any:

@@ -1,0 +1,160 @@
+"""Works off embedding jobs in the server's own process, for the models that it has an embedder of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from retrieval.application.embedders import TextRefused
+from retrieval.application.search import pick_version
+from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
+from retrieval.domain.errors import InvalidArgumentError, RetrievalError
+from retrieval.domain.model import Chunk
+from retrieval.domain.projection import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.application.embedders import Embedders, TextEmbedder
+    from retrieval.application.ports import Stores
+    from retrieval.domain.embedding_jobs import EmbeddingJob
+    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.projection import Projection
+
+LEASE_S = 60.0
+EXTEND_EVERY_S = LEASE_S / 3
+POLL_S = 1.0
+"""Jobs that fall due, and leases that run out, are found after this; new jobs at once."""
+FIRST_REST_S = 1.0
+LONGEST_REST_S = 60.0
+"""After a batch of which nothing could be embedded, a model rests: doubling, so that an outage does not use up the
+attempts of all jobs."""
+FAREWELL_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddingWorker:
+    """Runs from `start` to `stop`."""
+
+    def __init__(self, stores: Stores, embedders: Embedders) -> None:
+        self._stores = stores
+        self._embedders = embedders
+        self._task: asyncio.Task[None] | None = None
+        self._rests: dict[str, tuple[float, float]] = {}
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self._run(), name="embedding-worker")
+
+    async def stop(self) -> None:
+        """Stop; jobs under way are given back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if not await self.work():
+                    await self._stores.embedding_jobs.wait(POLL_S)
+            except RetrievalError as error:
+                log.warning("embedding jobs are taken up again shortly: %s", error.message)
+                await asyncio.sleep(POLL_S)
+            except Exception:
+                log.exception("embedding jobs are taken up again shortly")
+                await asyncio.sleep(POLL_S)
+
+    async def work(self) -> bool:
+        """Do a batch of each version that has jobs and whose model is known here; whether there was one."""
+        worked = False
+        for name, number in await self._stores.embedding_jobs.due():
+            collection = await self._stores.collections.get(name)
+            version = pick_version(collection, number)
+            embedder = self._embedders.of(version)
+            if embedder is not None and time.monotonic() >= self._rests.get(embedder.model, (0.0, 0.0))[0]:
+                worked |= await self._work_on(collection, version, embedder)
+        return worked
+
+    async def _work_on(self, collection: Collection, version: EmbeddingVersion, embedder: TextEmbedder) -> bool:
+        jobs_of, lease_id = self._stores.embedding_jobs, uuid4()
+        try:
+            jobs = await jobs_of.lease(collection, version, lease_id, min(embedder.batch, MAX_LEASED_JOBS), LEASE_S)
+            if not jobs:
+                return False
+            extending = asyncio.create_task(self._extend(collection, version, lease_id))
+            try:
+                made = await embedder.embed([job.text for job in jobs], version.vector_length)
+            finally:
+                extending.cancel()
+                await asyncio.gather(extending, return_exceptions=True)
+            self._rest(embedder, made)
+            projection = await self._stores.projections.of(version)
+            done, failures = await asyncio.to_thread(settled, jobs, made, collection, version, projection)
+            if done:
+                await jobs_of.complete(collection, version, lease_id, done)
+            if failures:
+                log.warning("%s: %d of %d texts failed: %s", version.model, len(failures), len(jobs), failures[0].error)
+                await jobs_of.fail(collection, version, lease_id, failures)
+        except BaseException:
+            await self._give_back(collection, version, lease_id)
+            raise
+        return True
+
+    async def _extend(self, collection: Collection, version: EmbeddingVersion, lease_id: UUID) -> None:
+        while True:
+            await asyncio.sleep(EXTEND_EVERY_S)
+            try:
+                await self._stores.embedding_jobs.extend(collection, version, lease_id, LEASE_S)
+            except RetrievalError as error:
+                log.warning("a lease could not be extended: %s", error.message)
+
+    async def _give_back(self, collection: Collection, version: EmbeddingVersion, lease_id: UUID) -> None:
+        """Without this the jobs would wait until the lease runs out."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._stores.embedding_jobs.release(collection, version, lease_id)
+        except (RetrievalError, TimeoutError) as error:
+            log.warning("a lease runs out by itself: %s", error)
+
+    def _rest(self, embedder: TextEmbedder, made: Sequence[NDArray[np.float32] | TextRefused]) -> None:
+        if not all(isinstance(m, TextRefused) and not m.permanent for m in made):
+            self._rests.pop(embedder.model, None)
+            return
+        _, before_s = self._rests.get(embedder.model, (0.0, 0.0))
+        rest_s = min(LONGEST_REST_S, 2 * before_s) if before_s else FIRST_REST_S
+        self._rests[embedder.model] = time.monotonic() + rest_s, rest_s
+
+
+def settled(
+    jobs: Sequence[EmbeddingJob],
+    made: Sequence[NDArray[np.float32] | TextRefused],
+    collection: Collection,
+    version: EmbeddingVersion,
+    projection: Projection | None,
+) -> tuple[list[EmbeddedText], list[JobFailure]]:
+    """What came of each job: vectors in stored form, and failures. A vector that cannot be stored fails for good."""
+    done: list[EmbeddedText] = []
+    failures: list[JobFailure] = []
+    for job, vector in zip(jobs, made, strict=True):
+        if isinstance(vector, TextRefused):
+            failures.append(JobFailure(job.job_id, vector.error, vector.permanent, vector.retry_after_s))
+            continue
+        if not vector.any():
+            failures.append(JobFailure(job.job_id, "the model knows nothing of what the text says", permanent=True))
+            continue
+        try:
+            half = settle(vector, version.dimension, collection.metric, "embedding", projection)
+        except InvalidArgumentError as error:
+            failures.append(JobFailure(job.job_id, error.message, permanent=True))
+        else:
+            done.append(EmbeddedText(job.job_id, (Chunk(0, half),)))
+    return done, failures
