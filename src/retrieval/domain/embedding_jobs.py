@@ -162,7 +162,7 @@ def check_complete(version: EmbeddingVersion, outstanding: int) -> None:
     """
     if version.embeds_text and outstanding:
         raise FailedPreconditionError(
-            f"{outstanding} items with a text have no embedding in version {version.version} yet; "
+            f"texts without an embedding in version {version.version} yet: {outstanding}; "
             "GetEmbeddingJobStats shows the progress, allow_incomplete activates it all the same",
             reason="VERSION_INCOMPLETE",
         )

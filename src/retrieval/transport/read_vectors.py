@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from retrieval.domain.model import EmbeddingVersion, Metric
     from retrieval.domain.projection import Projection
     from retrieval.v1 import common_pb2 as common_pb
+    from retrieval.v1 import embedding_job_service_pb2 as jobs_pb
+
+    HasChunks = common_pb.Item | jobs_pb.EmbeddingJobResult
 
 MAX_CHUNKS = 256
 MAX_CHUNK_INDEX = 32_767
@@ -43,21 +46,28 @@ def read_vector(message: common_pb.Vector, field: str) -> NDArray[np.float32]:
 
 
 def read_chunks(
-    items: Sequence[common_pb.Item], version: EmbeddingVersion, metric: Metric, projection: Projection | None
+    items: Sequence[HasChunks],
+    version: EmbeddingVersion,
+    metric: Metric,
+    projection: Projection | None,
+    field: str = "items",
 ) -> list[tuple[Chunk, ...]]:
-    """The chunks of each of `items`, vectors in stored form; those of the projection's input dimension projected."""
+    """The chunks of each of `items`, vectors in stored form; those of the projection's input dimension projected.
 
-    def settled(vector: NDArray[np.float32], field: str) -> NDArray[np.float16]:
-        return settle(vector, version.dimension, metric, field, projection)
+    `field`: where in the request they are.
+    """
+
+    def settled(vector: NDArray[np.float32], where: str) -> NDArray[np.float16]:
+        return settle(vector, version.dimension, metric, where, projection)
 
     rows = _single_rows(items, version.dimension, metric, projection)
     if rows is not None:
         return [(Chunk(item.chunks[0].chunk_index, row),) for item, row in zip(items, rows, strict=True)]
-    return [_chunks(item, f"items[{number}].chunks", settled) for number, item in enumerate(items)]
+    return [_chunks(item, f"{field}[{number}].chunks", settled) for number, item in enumerate(items)]
 
 
 def _single_rows(
-    items: Sequence[common_pb.Item], dimension: int, metric: Metric, projection: Projection | None
+    items: Sequence[HasChunks], dimension: int, metric: Metric, projection: Projection | None
 ) -> NDArray[np.float16] | None:
     """All vectors at once where every item has one well-formed chunk in bytes, as bulk loads do; else None.
 
@@ -81,7 +91,7 @@ def _single_rows(
 
 
 def _chunks(
-    item: common_pb.Item, field: str, settled: Callable[[NDArray[np.float32], str], NDArray[np.float16]]
+    item: HasChunks, field: str, settled: Callable[[NDArray[np.float32], str], NDArray[np.float16]]
 ) -> tuple[Chunk, ...]:
     count(item.chunks, field, MAX_CHUNKS)
     chunks: dict[int, Chunk] = {}

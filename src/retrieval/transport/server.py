@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from retrieval.transport.calls import Calls
 from retrieval.transport.collection_servicer import CollectionServicer
+from retrieval.transport.embedding_job_servicer import EmbeddingJobServicer
 from retrieval.transport.feedback_servicer import FeedbackServicer
 from retrieval.transport.fronts.choice import open_front
 from retrieval.transport.fronts.front import Methods, Offer
@@ -23,6 +24,8 @@ from retrieval.transport.training_servicer import TrainingServicer
 from retrieval.v1 import (
     collection_service_pb2,
     collection_service_pb2_grpc,
+    embedding_job_service_pb2,
+    embedding_job_service_pb2_grpc,
     feedback_service_pb2,
     feedback_service_pb2_grpc,
     item_service_pb2,
@@ -52,6 +55,7 @@ SERVICES = tuple(
         (feedback_service_pb2, "FeedbackService"),
         (training_service_pb2, "TrainingService"),
         (profile_service_pb2, "ProfileService"),
+        (embedding_job_service_pb2, "EmbeddingJobService"),
     )
 )
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -121,6 +125,9 @@ def _methods(service: Service, settings: Settings, health: HealthMonitor) -> Met
         TrainingServicer(service, settings.admin_token), methods
     )
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(service), methods)
+    embedding_job_service_pb2_grpc.add_EmbeddingJobServiceServicer_to_server(
+        EmbeddingJobServicer(service, settings.admin_token), methods
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, methods)
     add_reflection(methods, (*SERVICES, HEALTH))
     gathered: Methods = methods

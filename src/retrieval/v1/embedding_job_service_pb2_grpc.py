@@ -87,7 +87,8 @@ class EmbeddingJobServiceServicer:
     """
 
     def LeaseEmbeddingJobs(self, request, context):
-        """Hands out jobs, those of items that were written lately first. None are there: an empty list; ask again later.
+        """Hands out jobs, those of items that were written lately first. None are there: an empty list; ask again later. Texts
+        come whoever may see the items: it takes the admin token, PERMISSION_DENIED (ADMIN_TOKEN_REQUIRED) without it.
         FAILED_PRECONDITION (VERSION_EMBEDS_NO_TEXT) for a version without `embeds_text`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -126,7 +127,7 @@ class EmbeddingJobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFailedEmbeddingJobs(self, request, context):
-        """Jobs that are held because they failed for good.
+        """Jobs that are held because they failed for good. It takes the admin token, as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
