@@ -91,7 +91,9 @@ async def check_texts(stores: Stores, collection: Collection, version: Embedding
     found = await vectors(stores, collection, version, *texts)
     for item_id, text in texts.items():
         if text:
-            assert np.array_equal(found[item_id], embed(text)[np.newaxis]), f"{item_id} is not embedded as {text!r}"
+            # Scaled to unit length once more on the way, by which the last bit may change.
+            same = item_id in found and np.allclose(found[item_id], embed(text)[np.newaxis], atol=2e-3)
+            assert same, f"{item_id} is not embedded as {text!r}"
         else:
             assert item_id not in found
 

@@ -7,13 +7,18 @@ import base64
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retrieval.embedding.openai_http import Endpoint, HttpConnection, OpenAICompatibleEmbedder
 from retrieval.embedding.rate_limit import RateLimiter
 from tests.embedding_jobs import DIM, embed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 BAD_TEXT = "a text that the server refuses"
 
@@ -29,13 +34,18 @@ class Reply:
 
 
 class EmbeddingServer:
-    """`requests`: all that came; `script`: replies to the next ones, after which all are proper."""
+    """`requests`: all that came; `script`: replies to the next ones, after which all are proper, after `pause_s`.
+
+    `vector_of`: what a model (first argument) makes of a text.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.script: deque[Reply] = deque()
         self.takes_base64 = True
+        self.vector_of: Callable[[str, str, int], NDArray[np.float32]] = lambda _, text, size: embed(text, size)
+        self.pause_s = 0.0
         self.shuffled = False
         self.in_flight = 0
         self.most_in_flight = 0
@@ -86,7 +96,7 @@ class EmbeddingServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             reply = self.script.popleft() if self.script else Reply()
-            await asyncio.sleep(reply.delay_s)
+            await asyncio.sleep(reply.delay_s or self.pause_s)
             if not reply.status:
                 return False
             status, body = (reply.status, reply.body) if reply.body is not None else self._proper(request)
@@ -103,7 +113,7 @@ class EmbeddingServer:
             return 400, b'{"error": {"message": "encoding_format must be float"}}'
         if BAD_TEXT in request["input"]:
             return 400, b'{"error": {"message": "input is too long"}}'
-        rows = [embed(text, request.get("dimensions", DIM)).astype("<f4") for text in request["input"]]
+        rows = [self._row(request, text) for text in request["input"]]
         data = [
             {
                 "index": index,
@@ -114,6 +124,9 @@ class EmbeddingServer:
             for index, row in enumerate(rows)
         ]
         return 200, json.dumps({"data": data[::-1] if self.shuffled else data}).encode()
+
+    def _row(self, request: dict[str, Any], text: str) -> NDArray[Any]:
+        return self.vector_of(request["model"], text, request.get("dimensions", DIM)).astype("<f4")
 
     def embedder(
         self, dimension: int = DIM, limiter: RateLimiter | None = None, **changed: Any

@@ -72,7 +72,8 @@ async def serving(
             stack.push_async_callback(Embedders(*http).close)
             local = LocalTextEmbedder(MODEL, DIMENSION, WordLlamaEmbedder)
             # A query without the local model is told what to install; jobs are left to others.
-            worker = EmbeddingWorker(stores, Embedders(*http, *([local] if is_installed() else [])))
+            known = Embedders(*http, *([local] if is_installed() else []))
+            worker = EmbeddingWorker(stores, known, settings.embedding_lease_s)
             service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(Embedders(*http, local)))
             service.candidates.open()
             stack.push_async_callback(service.candidates.close)

@@ -114,6 +114,8 @@ class Settings:
     """Characters in a request to it; a longer text goes alone."""
     embedding_concurrency: int = 4
     """Requests to it at the same time, of each process."""
+    embedding_lease_s: float = 60.0
+    """A process that dies leaves the texts it was embedding to others after this; 1 or more."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -126,6 +128,8 @@ class Settings:
                 raise SettingsError(f"RETRIEVAL_{setting.upper()} must not be negative")
         if not self.embedding_timeout_s > 0:
             raise SettingsError("RETRIEVAL_EMBEDDING_TIMEOUT_S must be positive")
+        if not self.embedding_lease_s >= 1:
+            raise SettingsError("RETRIEVAL_EMBEDDING_LEASE_S must be at least 1")
         if bool(self.embedding_dimensions) != bool(self.embedding_url):
             raise SettingsError(
                 "RETRIEVAL_EMBEDDING_URL and RETRIEVAL_EMBEDDING_MODELS go together: set both or neither"

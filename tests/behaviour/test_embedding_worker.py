@@ -50,8 +50,8 @@ def fake(name: str) -> Fake:
 
 
 @asynccontextmanager
-async def working(stores: Stores, *embedders: Any) -> AsyncIterator[EmbeddingWorker]:
-    worker = EmbeddingWorker(stores, Embedders(*embedders))
+async def working(stores: Stores, *embedders: Any, lease_s: float = 60.0) -> AsyncIterator[EmbeddingWorker]:
+    worker = EmbeddingWorker(stores, Embedders(*embedders), lease_s)
     worker.start()
     try:
         yield worker
@@ -99,7 +99,6 @@ async def test_a_stop_gives_jobs_back(stores: Stores, name: str, fake: Fake) -> 
 async def test_it_holds_its_jobs_while_it_works(
     stores: Stores, name: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding_worker, "LEASE_S", 0.0)
     collection = await shelf(stores, name, fake.model)
     await write(stores, collection, Item("a", text="one"))
     fake.go.clear()
@@ -111,8 +110,7 @@ async def test_it_holds_its_jobs_while_it_works(
         return await extend(*arguments[:3], 60.0)
 
     monkeypatch.setattr(stores.embedding_jobs, "extend", watched)
-    monkeypatch.setattr(embedding_worker, "EXTEND_EVERY_S", 0.01)
-    async with working(stores, fake):
+    async with working(stores, fake, lease_s=0.03):
         await extended.wait()
         while not (await stores.embedding_jobs.counts(collection, collection.active)).leased:
             await asyncio.sleep(0.01)

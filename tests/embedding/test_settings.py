@@ -39,6 +39,7 @@ async def test_what_is_set_is_used() -> None:
         ("BATCH", "0"),
         ("RPM", "-1"),
         ("TIMEOUT_S", "0"),
+        ("LEASE_S", "0.5"),
     ],
 )
 def test_what_cannot_be_is_refused(variable: str, value: str) -> None:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from retrieval.domain.projection import Projection
 
 LEASE_S = 60.0
-EXTEND_EVERY_S = LEASE_S / 3
+EXTENSIONS = 3
+"""So often in the time of a lease it is extended."""
 POLL_S = 1.0
 """Jobs that fall due, and leases that run out, are found after this; new jobs at once."""
 FIRST_REST_S = 1.0
@@ -44,9 +45,10 @@ log = logging.getLogger(__name__)
 class EmbeddingWorker:
     """Runs from `start` to `stop`."""
 
-    def __init__(self, stores: Stores, embedders: Embedders) -> None:
+    def __init__(self, stores: Stores, embedders: Embedders, lease_s: float = LEASE_S) -> None:
         self._stores = stores
         self._embedders = embedders
+        self._lease_s = lease_s
         self._task: asyncio.Task[None] | None = None
         self._rests: dict[str, tuple[float, float]] = {}
 
@@ -87,7 +89,9 @@ class EmbeddingWorker:
     async def _work_on(self, collection: Collection, version: EmbeddingVersion, embedder: TextEmbedder) -> bool:
         jobs_of, lease_id = self._stores.embedding_jobs, uuid4()
         try:
-            jobs = await jobs_of.lease(collection, version, lease_id, min(embedder.batch, MAX_LEASED_JOBS), LEASE_S)
+            jobs = await jobs_of.lease(
+                collection, version, lease_id, min(embedder.batch, MAX_LEASED_JOBS), self._lease_s
+            )
             if not jobs:
                 return False
             extending = asyncio.create_task(self._extend(collection, version, lease_id))
@@ -111,9 +115,9 @@ class EmbeddingWorker:
 
     async def _extend(self, collection: Collection, version: EmbeddingVersion, lease_id: UUID) -> None:
         while True:
-            await asyncio.sleep(EXTEND_EVERY_S)
+            await asyncio.sleep(self._lease_s / EXTENSIONS)
             try:
-                await self._stores.embedding_jobs.extend(collection, version, lease_id, LEASE_S)
+                await self._stores.embedding_jobs.extend(collection, version, lease_id, self._lease_s)
             except RetrievalError as error:
                 log.warning("a lease could not be extended: %s", error.message)
 

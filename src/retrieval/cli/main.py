@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, health."""
+"""The command `retrieval`: serve, migrate, load, reembed, build-segment, train, generate- and export-pairs, health."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import uvloop
 from retrieval.bootstrap import migrating
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
+from retrieval.cli.reembedding import add_reembed_arguments, run_reembed
 from retrieval.cli.segments import run_build_segment
 from retrieval.cli.serving import serve
 from retrieval.cli.terminal import configure_logging
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load", help="load a catalogue into a running service")
     load.add_argument("folder", type=Path, metavar="DIR")
     _add_target(load)
+    reembed = commands.add_parser("reembed", help="embed a collection's texts by another model; goes on where it was")
+    add_reembed_arguments(reembed)
+    _add_target(reembed)
     segment = commands.add_parser("build-segment", help="build the next segment of the FAISS cache")
     segment.add_argument("collection")
     segment.add_argument("--version", type=int, default=0, help="embedding version; 0, the default, is the active one")
@@ -117,6 +121,7 @@ _COMMANDS = {
     "serve": serve,
     "migrate": _migrate,
     "load": _load,
+    "reembed": run_reembed,
     "build-segment": run_build_segment,
     "train": run_train,
     "generate-pairs": run_generate,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf import json_format
 
+from retrieval.client.indexes import build_indexes
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import common_pb2 as common_pb
@@ -81,7 +82,7 @@ class CatalogueLoader:
             return False
         await self._load_items(name, state, path)
         await self._load_events(name, state, path)
-        await self._build(name)
+        await build_indexes(self._collections, name, self._progress)
         state.indexed = True
         _write_state(path, state)
         return True
@@ -145,19 +146,6 @@ class CatalogueLoader:
             state.events += len(batch)
             _write_state(path, state)
             self._progress("events", state.events, len(events))
-
-    async def _build(self, collection: str) -> None:
-        await self._collections.BuildIndex(collections_pb.BuildIndexRequest(collection=collection))
-        while True:
-            stats = await self._collections.GetIndexStats(collections_pb.GetIndexStatsRequest(collection=collection))
-            failed = [i for i in stats.indexes if i.state == collections_pb.INDEX_STATE_FAILED]
-            if failed:
-                raise RuntimeError(f"index {failed[0].name} could not be built: {failed[0].error}")
-            ready = sum(i.state == collections_pb.INDEX_STATE_READY for i in stats.indexes)
-            self._progress("indexes", ready, len(stats.indexes))
-            if ready == len(stats.indexes):
-                return
-            await asyncio.sleep(0.2)
 
 
 def _write_state(path: Path, state: _State) -> None:
