@@ -6,7 +6,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY sql sql
 COPY src src
 # The project's wheel and those of its dependencies, so that the next stage installs what was resolved here.
-RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[native,train]"
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[http,native,train]"
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="retrieval-service" \

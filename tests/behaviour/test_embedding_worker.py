@@ -96,6 +96,22 @@ async def test_a_stop_gives_jobs_back(stores: Stores, name: str, fake: Fake) -> 
     assert [(j.text, j.attempt) for j in jobs] == [("one", 1)]
 
 
+async def test_jobs_that_end_under_its_hands_do_not_stop_it(stores: Stores, name: str, fake: Fake) -> None:
+    collection = await shelf(stores, name, fake.model)
+    for refusal in (None, TextRefused("late")):
+        fake.refuse = refusal
+        fake.seen.clear()
+        fake.go.clear()
+        await write(stores, collection, Item("a", text="one"))
+        working_on = asyncio.create_task(EmbeddingWorker(stores, Embedders(fake)).work())
+        while not fake.seen:
+            await asyncio.sleep(0.01)
+        await stores.items.delete(collection, ["a"], "", b"")
+        fake.go.set()
+        assert await working_on
+    assert await vectors(stores, collection, collection.active, "a") == {}
+
+
 async def test_it_holds_its_jobs_while_it_works(
     stores: Stores, name: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,12 @@ from uuid import uuid4
 from retrieval.application.embedders import TextRefused
 from retrieval.application.search import pick_version
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
-from retrieval.domain.errors import InvalidArgumentError, RetrievalError
+from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, RetrievalError
 from retrieval.domain.model import Chunk
 from retrieval.domain.projection import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from uuid import UUID
 
     import numpy as np
@@ -104,10 +104,10 @@ class EmbeddingWorker:
             projection = await self._stores.projections.of(version)
             done, failures = await asyncio.to_thread(settled, jobs, made, collection, version, projection)
             if done:
-                await jobs_of.complete(collection, version, lease_id, done)
+                await _unless_lost(jobs_of.complete(collection, version, lease_id, done))
             if failures:
                 log.warning("%s: %d of %d texts failed: %s", version.model, len(failures), len(jobs), failures[0].error)
-                await jobs_of.fail(collection, version, lease_id, failures)
+                await _unless_lost(jobs_of.fail(collection, version, lease_id, failures))
         except BaseException:
             await self._give_back(collection, version, lease_id)
             raise
@@ -136,6 +136,16 @@ class EmbeddingWorker:
         _, before_s = self._rests.get(embedder.model, (0.0, 0.0))
         rest_s = min(LONGEST_REST_S, 2 * before_s) if before_s else FIRST_REST_S
         self._rests[embedder.model] = time.monotonic() + rest_s, rest_s
+
+
+async def _unless_lost(handing_in: Awaitable[object]) -> None:
+    """Items that were deleted, or given embeddings by their writers, end the jobs that somebody works on."""
+    try:
+        await handing_in
+    except FailedPreconditionError as error:
+        if error.reason != "LEASE_LOST":
+            raise
+        log.info("all jobs of a lease ended meanwhile")
 
 
 def settled(

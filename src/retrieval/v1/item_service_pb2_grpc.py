@@ -86,7 +86,8 @@ class ItemServiceServicer:
 
     def UpsertItems(self, request, context):
         """Inserts or replaces up to 1000 items, all or none. An item that was there is replaced whole, its chunks in the
-        named embedding version included; chunks in other versions stay.
+        named embedding version included; chunks in other versions stay. In versions that embed texts, chunks that the request
+        does not replace stay until the item's new text is embedded: see EmbeddingJobService.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
