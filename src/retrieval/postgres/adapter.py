@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
+from retrieval.postgres.attach.attachments import PostgresAttachments
+from retrieval.postgres.attach.follow import AttachmentFollower
 from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.chores import Chores
@@ -45,6 +47,7 @@ class PostgresAdapter:
         self._builder: PostgresIndexBuilder | None = None
         self._changes: PostgresChanges | None = None
         self._user_feed: PostgresUserFeed | None = None
+        self._attachments: AttachmentFollower | None = None
         self._chores = Chores()
 
     async def url(self) -> str:
@@ -68,7 +71,7 @@ class PostgresAdapter:
     async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
-        Without `chores`, others add up events, make trends and drop old months.
+        Without `chores`, others add up events, make trends, drop old months and follow attached tables.
         """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
@@ -88,6 +91,10 @@ class PostgresAdapter:
             self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
             self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
+        projections = PostgresProjections(self._database)
+        self._attachments = AttachmentFollower(self._database, collections, projections)
+        if chores:
+            self._attachments.start()
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -102,9 +109,10 @@ class PostgresAdapter:
             profiles,
             profiles,
             profiles,
-            PostgresProjections(self._database),
+            projections,
             PostgresText(self._database),
             PostgresRelationships(self._database),
+            PostgresAttachments(self._database, self._attachments),
         )
 
     @property
@@ -121,6 +129,8 @@ class PostgresAdapter:
     async def close(self) -> None:
         """Stop listening, building and chores, close connections, leave the embedded server."""
         await self._chores.stop()
+        if self._attachments is not None:
+            await self._attachments.stop()
         if self._user_feed is not None:
             await self._user_feed.stop()
         if self._changes is not None:

@@ -173,7 +173,11 @@ class PostgresCollections:
             )
             for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
-            await connection.execute(sql["delete_collection"], collection_id)
+            try:
+                # Attached tables lose their triggers, for which readers are waited for too.
+                await connection.execute(sql["delete_collection"], collection_id)
+            except asyncpg.LockNotAvailableError:
+                return False
             await _log_change(connection, collection_id)
             return True
 
