@@ -31,6 +31,8 @@ CHECK_S = 60.0
 PAGE_ROWS = 5000
 """Rows of a backfill that are written in one transaction."""
 CHANGED_KEYS = 2000
+MOST_KEYS = 200_000
+"""A statement that changed more has the whole table read, page by page, rather than so many rows in one transaction."""
 COUNTED_ROWS = 1_000_000
 """Larger tables are estimated for the progress."""
 
@@ -159,8 +161,8 @@ class AttachmentFollower:
         sql = queries("attachments")
         await connection.fetchrow(queries("items")["write_together"], row["collection_id"])
         taken = await connection.fetch(sql["take_changes"], row["attachment_id"], CHANGED_KEYS)
-        if any(r["item_keys"] is None for r in taken):
-            log.info("changes of %s cannot be told one by one; the table is read again", row["relation"])
+        if any(r["item_keys"] is None or len(r["item_keys"]) > MOST_KEYS for r in taken):
+            log.info("changes of %s are not taken one by one; the table is read again", row["relation"])
             await self._retry(connection, row)
             return
         keys = list(dict.fromkeys(key for r in taken for key in r["item_keys"]))

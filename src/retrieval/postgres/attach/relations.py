@@ -38,7 +38,7 @@ class Column:
 
     def comparable(self, row: str) -> str:
         """SQL of a value that IS DISTINCT FROM takes."""
-        return self.of(row) if self.kind in _COMPARABLE else f"{self.of(row)}::text"
+        return self.of(row) if self.kind in _COMPARABLE else f"{self.of(row)}::pg_catalog.text"
 
 
 @dataclass(frozen=True, slots=True)
