@@ -125,12 +125,14 @@ written AS (
 ),
 cleared AS (
     DELETE FROM retrieval.attached_problems
-    WHERE attachment_id = {attachment_id} AND item_id = ANY($1::text[]) AND part = 0
-        AND NOT EXISTS (SELECT FROM source WHERE source.item_id = attached_problems.item_id AND problem IS NOT NULL)
+    WHERE attachment_id = {attachment_id} AND part = 0
+        AND item_id IN (SELECT left(k, 256) FROM unnest($1::text[]) AS keys (k))
+        AND item_id NOT IN (SELECT left(source.item_id, 256) FROM source WHERE source.problem IS NOT NULL)
 ),
 noted AS (
     INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
-    SELECT {attachment_id}, left(item_id, 256), 0, problem FROM source WHERE problem IS NOT NULL
+    SELECT DISTINCT ON (left(item_id, 256)) {attachment_id}, left(item_id, 256), 0, problem
+    FROM source WHERE problem IS NOT NULL
     ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
 )
 SELECT
@@ -174,7 +176,7 @@ SELECT label FROM {each} AS labels (label) WHERE label IS NOT NULL
 -- Expects an index on the key.
 SELECT
     s.{key}::text AS item_id, {chunk} AS chunk_index, {vector} AS vector,
-    CASE {checks} WHEN {twice} THEN 'more than one row of this key and chunk' END AS problem
+    CASE {checks} END AS problem
 FROM {relation} AS s
 WHERE s.{key} = ANY($1::text[]::{key_type}[]) AND {column} IS NOT NULL
 
@@ -240,7 +242,9 @@ noted AS (
 SELECT
     (SELECT array_agg(DISTINCT item_id) FROM (SELECT item_id FROM written UNION ALL SELECT item_id FROM dropped) AS c)
         AS changed,
-    coalesce((SELECT max(chunk_index) + 1 FROM incoming WHERE problem IS NULL), 1) AS chunks
+    coalesce((
+        SELECT max(c.chunks) FROM (SELECT count(*) AS chunks FROM incoming WHERE problem IS NULL GROUP BY item_id) AS c
+    ), 1) AS chunks
 
 -- name: next_keys
 -- Expects an index on the key, as a primary key has.

@@ -47,7 +47,8 @@ class PostgresAdapter:
         self._builder: PostgresIndexBuilder | None = None
         self._changes: PostgresChanges | None = None
         self._user_feed: PostgresUserFeed | None = None
-        self._attachments: AttachmentFollower | None = None
+        self.follower: AttachmentFollower | None = None
+        """Follows attached tables, from `open` on."""
         self._chores = Chores()
 
     async def url(self) -> str:
@@ -92,9 +93,9 @@ class PostgresAdapter:
             self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
         projections = PostgresProjections(self._database)
-        self._attachments = AttachmentFollower(self._database, collections, projections)
+        self.follower = AttachmentFollower(self._database, collections, projections)
         if chores:
-            self._attachments.start()
+            self.follower.start()
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -112,7 +113,7 @@ class PostgresAdapter:
             projections,
             PostgresText(self._database),
             PostgresRelationships(self._database),
-            PostgresAttachments(self._database, self._attachments),
+            PostgresAttachments(self._database, self.follower),
         )
 
     @property
@@ -129,8 +130,8 @@ class PostgresAdapter:
     async def close(self) -> None:
         """Stop listening, building and chores, close connections, leave the embedded server."""
         await self._chores.stop()
-        if self._attachments is not None:
-            await self._attachments.stop()
+        if self.follower is not None:
+            await self.follower.stop()
         if self._user_feed is not None:
             await self._user_feed.stop()
         if self._changes is not None:

@@ -59,6 +59,8 @@ BINDING = {
     "payload_columns": ["extra"],
     "vectors": [{"column": "embedding"}],
 }
+BARE: dict[str, Any] = dict.fromkeys(BINDING)
+"""Changes that leave nothing of BINDING."""
 ATTRIBUTES = {
     "platform": AttributeType.KEYWORD,
     "likes": AttributeType.INT64,

@@ -14,7 +14,7 @@ from retrieval.domain.projection import settle
 from retrieval.postgres.sql_files import queries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from retrieval.domain.projection import Projection
     from retrieval.postgres.attach.plan import AttachmentPlan
@@ -29,10 +29,20 @@ SELECT * FROM unnest($3::text[], $4::smallint[], $5::halfvec[], $6::text[])
 
 
 class Applier:
-    """Writes the rows of some keys of an attachment; `projections`: by embedding version, where they have one."""
+    """Writes the rows of some keys of an attachment; `projections`: by embedding version, where they have one.
 
-    def __init__(self, attachment_id: int, plan: AttachmentPlan, projections: dict[int, Projection]) -> None:
+    `on_change` is told when a version's properties may have changed.
+    """
+
+    def __init__(
+        self,
+        attachment_id: int,
+        plan: AttachmentPlan,
+        projections: dict[int, Projection],
+        on_change: Callable[[], None],
+    ) -> None:
         self._id = attachment_id
+        self._on_change = on_change
         self._plan = plan
         self._projections = projections
         self._upsert_rows = plan.upsert_rows(attachment_id)
@@ -88,6 +98,7 @@ class Applier:
             )
             if raised != "UPDATE 0":
                 await connection.execute(queries("changes")["log_catalogue_change"], collection_id)
+            self._on_change()
         return row["changed"] or ()
 
     def _projected(self, vector: VectorSelect, projection: Projection, rows: Sequence[Any]) -> tuple[list[Any], ...]:

@@ -70,7 +70,7 @@ class AttachmentFollower:
             self._wake.clear()
             try:
                 if time.monotonic() >= check_at:
-                    await self._check_followers()
+                    await self.check_followers()
                     check_at = time.monotonic() + CHECK_S
                 worked = await self._work()
             except (RetrievalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -82,8 +82,8 @@ class AttachmentFollower:
                 except TimeoutError:
                     continue
 
-    async def _check_followers(self) -> None:
-        """Triggers vanish with a table that is dropped and made anew, or restored from a dump without this schema."""
+    async def check_followers(self) -> None:
+        """Put back triggers that are gone: with a table that was dropped and made anew, or restored from a dump."""
         async with self._database.connection() as connection:
             ids = [r["attachment_id"] for r in await connection.fetch(queries("attachments")["known_attachments"])]
         for attachment_id in ids:
@@ -157,7 +157,7 @@ class AttachmentFollower:
     async def _advance(self, connection: Any, row: Any) -> None:
         """What triggers noted, and the next page of a backfill."""
         plan = await self._plan(connection, row)
-        applier = Applier(row["attachment_id"], plan, await self._projections_of(plan))
+        applier = Applier(row["attachment_id"], plan, await self._projections_of(plan), self._collections.forget)
         sql = queries("attachments")
         await connection.fetchrow(queries("items")["write_together"], row["collection_id"])
         taken = await connection.fetch(sql["take_changes"], row["attachment_id"], CHANGED_KEYS)

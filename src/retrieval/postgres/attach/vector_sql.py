@@ -73,10 +73,11 @@ class VectorSelect:
             checks.insert(0, (f"NOT ({self._model})", "of another model than the version"))
         if self.bound.chunk_index_column:
             checks.append((f"{self._chunk} IS NULL OR {self._chunk} NOT BETWEEN 0 AND 32767", "no chunk index"))
-        twice = "false"
         if not self.own:
             place = f"{self.key.of('s')}, {self._chunk}"
-            twice = f"row_number() OVER (PARTITION BY {place}) > 1"
+            checks.append((f"row_number() OVER (PARTITION BY {place}) > 1", "more than one row of this key and chunk"))
+            place = f"PARTITION BY {self.key.of('s')} ORDER BY {self._chunk}"
+            checks.append((f"row_number() OVER ({place}) > {MAX_CHUNKS}", f"more than {MAX_CHUNKS} chunks"))
         raw = self.relation.column(self.bound.column, "").of("s")
         said = " ".join(f"WHEN {condition} THEN '{text}'" for condition, text in checks)
         return fill(
@@ -86,7 +87,6 @@ class VectorSelect:
             chunk=self._chunk,
             vector=self._vector,
             checks=said,
-            twice=twice,
             relation=self.relation.name,
             column=raw,
         )
