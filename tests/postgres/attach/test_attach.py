@@ -22,6 +22,7 @@ from retrieval.domain.model import EVERYTHING, Collection, EmbeddingVersion, Ite
 from retrieval.domain.projection import Projection
 from retrieval.domain.table_binding import TableBinding
 from retrieval.postgres.adapter import PostgresAdapter
+from retrieval.postgres.attach.follow import POLL_S
 from tests.postgres.attach.conftest import BARE, near
 
 if TYPE_CHECKING:
@@ -480,8 +481,25 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other(app: App) -> None:
     assert (await app.settled()).problem_count == 1
 
 
+async def test_one_process_at_a_time(app: App, database_url: str) -> None:
+    """Of two that work on the same rows, the one that read first could write last."""
+    await app.attach()
+    await app.run(POST, "a", "[1,0,0]")
+    await app.settled()
+    another = await asyncpg.connect(database_url)
+    try:
+        async with another.transaction():
+            await another.execute("SELECT FROM retrieval.attached_tables FOR UPDATE")
+            await app.run(POST, "b", "[1,0,0]")
+            await asyncio.sleep(3 * POLL_S)
+            waiting = (await app.stores.attachments.attachments(app.collection))[0].waiting
+        assert waiting == 1
+    finally:
+        await another.close()
+    assert set(await app.items()) == {"a", "b"}
+
+
 async def test_several_processes_take_turns(app: App, database_url: str) -> None:
-    """Whoever reads a row first must not write it last."""
     others = [PostgresAdapter(Settings(database_url=database_url)) for _ in range(2)]
     for other in others:
         await other.open(migrate=False)
