@@ -22,17 +22,14 @@ ORDER BY a.attnum
 SET LOCAL lock_timeout = '{timeout_ms}ms'
 
 -- name: followers
-SELECT oid::regprocedure::text AS function FROM pg_proc
-WHERE pronamespace = 'retrieval'::regnamespace AND proname ~ ('^follow_' || $1::bigint || '_[0-9]+$')
+SELECT
+    p.oid::regprocedure::text AS function, obj_description(p.oid, 'pg_proc') AS digest,
+    (SELECT count(*) FROM pg_trigger AS t WHERE t.tgfoid = p.oid AND t.tgenabled IN ('O', 'A')) AS triggers
+FROM pg_proc AS p
+WHERE p.pronamespace = 'retrieval'::regnamespace AND p.proname ~ ('^follow_' || $1::bigint || '_[0-9]+$')
 
 -- name: drop_follower
 DROP FUNCTION {function} CASCADE
-
--- name: count_follower_triggers
-SELECT count(*) FROM pg_trigger AS t
-INNER JOIN pg_proc AS p ON p.oid = t.tgfoid
-WHERE p.pronamespace = 'retrieval'::regnamespace AND p.proname ~ ('^follow_' || $1::bigint || '_[0-9]+$')
-    AND t.tgenabled IN ('O', 'A')
 
 -- name: put_follower
 -- Runs as the service's role, whatever the application's role may do: so everything in it is named with its schema, which
@@ -73,6 +70,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END
 $follower$;
+COMMENT ON FUNCTION retrieval.follow_{attachment_id}_{number}() IS '{digest}';
 CREATE TRIGGER retrieval_follow_{attachment_id}_{number}_insert AFTER INSERT ON {table}
 REFERENCING NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION retrieval.follow_{attachment_id}_{number}();

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from retrieval.application.ports import Stores
+    from retrieval.postgres.adapter import PostgresAdapter
+    from retrieval.postgres.attach.follow import AttachmentFollower
 
 DIM = 3
 TABLE = """
@@ -76,6 +78,7 @@ class App:
     connection: Any
     schema: str
     collection: Collection
+    follower: AttachmentFollower
     relation: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,12 +97,13 @@ class App:
     async def settled(self) -> Attachment:
         """The one attachment, once nothing is left to do."""
         for _ in range(400):
+            self.follower.wake()
             found = (await self.stores.attachments.attachments(self.collection))[0]
             if found.state is AttachmentState.FAILED or (
                 found.state is AttachmentState.FOLLOWING and not found.waiting
             ):
                 return found
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
         raise AssertionError(f"not settled: {found}")
 
     async def items(self) -> dict[str, Item]:
@@ -115,7 +119,7 @@ class App:
 
 
 @pytest.fixture
-async def app(postgres: Stores, database_url: str, name: str) -> AsyncIterator[App]:
+async def app(postgres: Stores, adapter: PostgresAdapter, database_url: str, name: str) -> AsyncIterator[App]:
     collection = await postgres.collections.create(
         Collection(0, name, Metric.COSINE, ATTRIBUTES, VisibilityMode.PRIVATE_BY_DEFAULT),
         EmbeddingVersion(0, 1, "test", DIM),
@@ -123,7 +127,8 @@ async def app(postgres: Stores, database_url: str, name: str) -> AsyncIterator[A
     schema = f"app_{name.replace('-', '_')}"
     connection = await asyncpg.connect(database_url)
     await connection.execute(f"CREATE SCHEMA {schema}")
-    made = App(postgres, connection, schema, collection)
+    assert adapter.follower is not None
+    made = App(postgres, connection, schema, collection, adapter.follower)
     await made.run(TABLE)
     yield made
     await postgres.collections.delete(name)

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retrieval.domain.errors import FailedPreconditionError
+from retrieval.domain.table_binding import read_binding
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.postgres.attach.conftest import App
 
 WRITERS = 3
@@ -45,7 +50,7 @@ async def test_items_are_as_the_rows_are(app: App, database_url: str, *, attach_
     writers = [await asyncpg.connect(database_url) for _ in range(WRITERS)]
     binding = {"relation": table, "text_columns": ["id", "likes"], "rating_count_column": "likes"}
     if attach_first:
-        await _attach(app, binding)
+        await app.stores.attachments.attach(app.collection, read_binding(binding))
 
     loop = asyncio.get_running_loop()
 
@@ -60,7 +65,7 @@ async def test_items_are_as_the_rows_are(app: App, database_url: str, *, attach_
             histories = [*histories[1:], [([("truncate", 0, 0)], True)]]
         writing = asyncio.gather(*(_write(c, table, h) for c, h in zip(writers, histories, strict=True)))
         if not attach_first:
-            await _attach(app, binding)
+            await _unless_busy(lambda: app.stores.attachments.attach(app.collection, read_binding(binding)))
         await writing
         items = await app.items()
         rows = await app.connection.fetch(f"SELECT id, likes FROM {table}")
@@ -68,7 +73,7 @@ async def test_items_are_as_the_rows_are(app: App, database_url: str, *, attach_
             (str(r["id"]), r["likes"], f"{r['id']}\n\n{r['likes']}") for r in rows
         }
         if not attach_first:
-            await app.stores.attachments.detach(app.collection, table, delete_items=True)
+            await _unless_busy(lambda: app.stores.attachments.detach(app.collection, table, delete_items=True))
 
     try:
         await asyncio.to_thread(holds)
@@ -77,10 +82,16 @@ async def test_items_are_as_the_rows_are(app: App, database_url: str, *, attach_
             await writer.close()
 
 
-async def _attach(app: App, binding: Any) -> None:
-    from retrieval.domain.table_binding import read_binding
-
-    await app.stores.attachments.attach(app.collection, read_binding(binding))
+async def _unless_busy(call: Callable[[], Awaitable[object]]) -> None:
+    """Try until no writer holds the table."""
+    while True:
+        try:
+            await call()
+        except FailedPreconditionError as error:
+            if error.reason != "TABLE_BUSY":
+                raise
+        else:
+            return
 
 
 async def _write(connection: Any, table: str, history: Any) -> None:

@@ -117,7 +117,8 @@ class AttachmentFollower:
         except UnavailableError:
             raise
         except RetrievalError as error:
-            await self._fail(connection, row, error.message)
+            if error.reason != "TABLE_BUSY":
+                await self._fail(connection, row, error.message)
             return False
         except (asyncpg.SyntaxOrAccessError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
             log.warning("%s cannot be followed: %s", row["relation"], error)
@@ -149,9 +150,7 @@ class AttachmentFollower:
     async def _renew(self, connection: Any, row: Any) -> None:
         plan = await self._plan(connection, row)
         if not await has_followers(connection, row["attachment_id"], plan.watches):
-            log.warning(
-                "the triggers on %s are gone; they are put there anew and the table is read again", row["relation"]
-            )
+            log.warning("triggers on %s are missing; they are put there anew, the table is read again", row["relation"])
             await self._retry(connection, row)
 
     async def _advance(self, connection: Any, row: Any) -> None:
@@ -163,7 +162,10 @@ class AttachmentFollower:
         taken = await connection.fetch(sql["take_changes"], row["attachment_id"], CHANGED_KEYS)
         if any(r["item_keys"] is None or len(r["item_keys"]) > MOST_KEYS for r in taken):
             log.info("changes of %s are not taken one by one; the table is read again", row["relation"])
-            await self._retry(connection, row)
+            if await has_followers(connection, row["attachment_id"], plan.watches):
+                await connection.execute(sql["start_over"], row["attachment_id"])
+            else:
+                await self._retry(connection, row)
             return
         keys = list(dict.fromkeys(key for r in taken for key in r["item_keys"]))
         for start in range(0, len(keys), CHANGED_KEYS):

@@ -6,6 +6,7 @@ rows of the statement; it never waits, and where it fails it says that something
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from retrieval.postgres.attach.relations import Column, Relation
 
-LOCK_TIMEOUT_MS = 2000
-"""A trigger is put on a table under a lock that writers wait behind: no longer than this."""
+LOCK_TIMEOUT_MS = 500
+"""A trigger is put on a table under a lock that writers wait behind: no longer than this. And less than Postgres waits
+before it looks for a deadlock, so that it is never the application that is chosen to give way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +54,46 @@ async def put_followers(connection: Any, attachment_id: int, watches: Sequence[W
     """
     sql = queries("attachments")
     await connection.execute(fill(sql["wait_briefly"], timeout_ms=LOCK_TIMEOUT_MS))
-    for row in await connection.fetch(sql["followers"], attachment_id):
-        await connection.execute(fill(sql["drop_follower"], function=row["function"]))
-    for number, watch in enumerate(watches, 1):
-        if not watch.table.may_trigger:
-            raise FailedPreconditionError(
-                f"the service's database role may not put a trigger on {watch.table.name}; GRANT TRIGGER on it",
-                reason="TABLE_NOT_ACCESSIBLE",
-            )
-        old, new = (", ".join(c.comparable(row) for c in watch.columns) for row in ("o", "n"))
-        statement = fill(
-            sql["put_follower"],
-            attachment_id=attachment_id,
-            number=number,
-            table=watch.table.name,
-            key=watch.key.name,
-            old=old,
-            new=new,
-        )
-        try:
-            await connection.execute(statement)
-        except asyncpg.LockNotAvailableError as error:
-            raise FailedPreconditionError(
-                f"{watch.table.name} is locked by a long transaction; try again", reason="TABLE_BUSY"
-            ) from error
+    try:
+        for row in await connection.fetch(sql["followers"], attachment_id):
+            await connection.execute(fill(sql["drop_follower"], function=row["function"]))
+        for number, watch in enumerate(watches, 1):
+            if not watch.table.may_trigger:
+                raise FailedPreconditionError(
+                    f"the service's database role may not put a trigger on {watch.table.name}; GRANT TRIGGER on it",
+                    reason="TABLE_NOT_ACCESSIBLE",
+                )
+            statement = _statement(attachment_id, number, watch)
+            await connection.execute(fill(statement, digest=_digest(statement)))
+    except asyncpg.LockNotAvailableError as error:
+        raise FailedPreconditionError(
+            "the table is locked by a long transaction; try again", reason="TABLE_BUSY"
+        ) from error
 
 
 async def has_followers(connection: Any, attachment_id: int, watches: Sequence[Watch]) -> bool:
-    """Whether the tables still have the triggers: a table that was restored or made anew has not."""
-    count = await connection.fetchval(queries("attachments")["count_follower_triggers"], attachment_id)
-    return int(count) == TRIGGERS * len(watches)
+    """Whether the tables have the triggers that `put_followers` would put: not if a table or its columns are others."""
+    rows = await connection.fetch(queries("attachments")["followers"], attachment_id)
+    wanted = {_digest(_statement(attachment_id, number, watch)) for number, watch in enumerate(watches, 1)}
+    return {r["digest"] for r in rows} == wanted and all(r["triggers"] == TRIGGERS for r in rows)
 
 
 TRIGGERS = 4
 """For INSERT, UPDATE, DELETE and TRUNCATE: a trigger that sees the changed rows serves one kind of statement."""
+
+
+def _statement(attachment_id: int, number: int, watch: Watch) -> str:
+    old, new = (", ".join(c.comparable(row) for c in watch.columns) for row in ("o", "n"))
+    return fill(
+        queries("attachments")["put_follower"],
+        attachment_id=attachment_id,
+        number=number,
+        table=watch.table.name,
+        key=watch.key.name,
+        old=old,
+        new=new,
+    )
+
+
+def _digest(statement: str) -> str:
+    return hashlib.sha256(statement.encode()).hexdigest()
