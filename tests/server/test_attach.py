@@ -6,13 +6,17 @@ import asyncio
 import json
 import os
 import sys
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import grpc
 import pytest
 
+from retrieval.cli.attaching import run_attach, run_attached, run_detach, run_resync
 from retrieval.client.reasons import error_reason
+from retrieval.config import Settings
+from retrieval.domain.errors import RetrievalError
 from retrieval.v1 import collection_service_pb2 as pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
@@ -109,7 +113,15 @@ async def command(*arguments: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_commands(server: ServerProcess, stubs: Stubs, app: Any, table: str, name: str, tmp_path: Path) -> None:
+async def test_commands(
+    server: ServerProcess,
+    stubs: Stubs,
+    app: Any,
+    table: str,
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     await create(stubs, name)
     await app.execute(ROWS.format(table=table), 1, 12)
     file = tmp_path / "binding.json"
@@ -118,24 +130,28 @@ async def test_commands(server: ServerProcess, stubs: Stubs, app: Any, table: st
     code, out, err = await command("attach", name, str(file), *target)
     assert (code, out) == (0, f"{table}: following, 12 rows read, 0 changes waiting, 0 problems\n")
     assert "rows: 12 of 12" in err
-    assert (await command("attach", name, str(file), *target))[1].startswith("it is attached already")
-    hits = await stubs.retrieval.SearchMatryoshka(
-        retrieval_pb.SearchMatryoshkaRequest(
-            collection=name, vector=common_pb.Vector(floats=common_pb.FloatArray(values=[12, 1, 2, 3]))
-        )
-    )
+    query = common_pb.Vector(floats=common_pb.FloatArray(values=[12, 1, 2, 3]))
+    hits = await stubs.retrieval.SearchMatryoshka(retrieval_pb.SearchMatryoshkaRequest(collection=name, vector=query))
     assert hits.hits[0].item_id == "12"
-    assert (await command("resync", name, table, *target))[0] == 0
-    assert (await command("attached", name, *target))[1].startswith(f"{table}: following, 12 rows")
-    code, out, _ = await command("detach", name, table, "--delete-items", *target)
-    assert (code, out) == (0, "detached; 12 items deleted\n")
-    code, _, err = await command("detach", name, table, *target)
-    assert code == 1
-    assert "TABLE_NOT_ATTACHED" in err
+    # The others in this process, which need not start.
+    settings = Settings(admin_token=ADMIN_TOKEN)
+    given = Namespace(target=server.target, ca=None, collection=name, relation=table, binding=file, no_wait=False)
+    given.delete_items = True
+    capsys.readouterr()
+    assert await run_attach(settings, given) == 0
+    assert capsys.readouterr().out.startswith("it is attached already")
+    assert await run_resync(settings, given) == 0
+    assert await run_attached(settings, given) == 0
+    assert capsys.readouterr().out == 2 * out
+    assert await run_detach(settings, given) == 0
+    assert capsys.readouterr().out == "detached; 12 items deleted\n"
+    with pytest.raises(RetrievalError) as gone:
+        await run_detach(settings, given)
+    assert gone.value.reason == "TABLE_NOT_ATTACHED"
     file.write_text('{"relatoin": "x"}')
-    code, _, err = await command("attach", name, str(file), *target)
-    assert code == 1
-    assert "BAD_BINDING" in err
+    with pytest.raises(RetrievalError) as bad:
+        await run_attach(settings, given)
+    assert bad.value.reason == "BAD_BINDING"
 
 
 async def test_calls_need_the_admin_token(stubs: Stubs, table: str, name: str) -> None:
