@@ -12,6 +12,52 @@ CREATE TYPE retrieval.pgqueuer_status AS ENUM (
     'failed'
 );
 
+CREATE FUNCTION retrieval.attach_table(collection text, binding jsonb) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    made bigint;
+BEGIN
+    INSERT INTO retrieval.attached_tables (collection_id, relation, binding)
+    SELECT c.collection_id, coalesce(attach_table.binding ->> 'relation', ''), attach_table.binding
+    FROM retrieval.collections AS c WHERE c.name = attach_table.collection
+    RETURNING attachment_id INTO made;
+    IF made IS NULL THEN
+        RAISE 'there is no collection %', quote_literal(attach_table.collection) USING ERRCODE = 'no_data_found';
+    END IF;
+    RETURN made;
+END
+$$;
+
+CREATE FUNCTION retrieval.detach_table(collection text, relation text) RETURNS boolean
+    LANGUAGE sql
+    AS $$
+    WITH gone AS (
+        DELETE FROM retrieval.attached_tables AS a USING retrieval.collections AS c
+        WHERE c.name = detach_table.collection AND a.collection_id = c.collection_id
+            AND (a.relation = detach_table.relation OR to_regclass(a.relation) = to_regclass(detach_table.relation))
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM gone)
+$$;
+
+CREATE FUNCTION retrieval.drop_followers() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    follower regprocedure;
+BEGIN
+    FOR follower IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace = 'retrieval'::regnamespace AND proname ~ ('^follow_' || old.attachment_id || '_[0-9]+$')
+    LOOP
+        EXECUTE format('DROP FUNCTION %s CASCADE', follower);
+    END LOOP;
+    DELETE FROM retrieval.attached_changes WHERE attachment_id = old.attachment_id;
+    RETURN old;
+END
+$_$;
+
 CREATE FUNCTION retrieval.fn_pgqueuer_changed() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -62,6 +108,67 @@ BEGIN
     RETURN pg_catalog.to_tsvector(language::pg_catalog.regconfig, body);
 END;
 $$;
+
+CREATE FUNCTION retrieval.vector_of(body text) RETURNS public.vector
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+BEGIN
+    RETURN body::vector;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN NULL;
+END
+$$;
+
+CREATE TABLE retrieval.attached_changes (
+    change_id bigint NOT NULL,
+    attachment_id bigint NOT NULL,
+    item_keys text[],
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
+
+ALTER TABLE retrieval.attached_changes ALTER COLUMN change_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.attached_changes_change_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE retrieval.attached_problems (
+    attachment_id bigint NOT NULL,
+    item_id text NOT NULL COLLATE pg_catalog."C",
+    part smallint NOT NULL,
+    problem text NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE retrieval.attached_tables (
+    attachment_id bigint NOT NULL,
+    collection_id bigint NOT NULL,
+    relation text NOT NULL,
+    binding jsonb NOT NULL,
+    state text DEFAULT 'requested'::text NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    tried_at timestamp with time zone,
+    backfilled_key text,
+    swept_item_id text,
+    sweeps boolean DEFAULT false NOT NULL,
+    rows_done bigint DEFAULT 0 NOT NULL,
+    rows_total bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attached_tables_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'backfilling'::text, 'following'::text, 'failed'::text])))
+);
+
+ALTER TABLE retrieval.attached_tables ALTER COLUMN attachment_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.attached_tables_attachment_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE retrieval.bandit_arms (
     collection_id bigint NOT NULL,
@@ -277,6 +384,7 @@ CREATE TABLE retrieval.items (
     updated_at timestamp with time zone NOT NULL,
     text_language text DEFAULT 'simple'::text NOT NULL,
     text_search tsvector GENERATED ALWAYS AS (retrieval.text_vector(text_language, text)) STORED NOT NULL,
+    attachment_id bigint,
     CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'pending'::text, 'rejected'::text, 'flagged'::text]))),
     CONSTRAINT items_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'groups'::text, 'private'::text])))
 );
@@ -517,6 +625,18 @@ ALTER TABLE ONLY retrieval.pgqueuer_schedules ALTER COLUMN id SET DEFAULT nextva
 
 ALTER TABLE ONLY retrieval.pgqueuer_statistics ALTER COLUMN id SET DEFAULT nextval('retrieval.pgqueuer_statistics_id_seq'::regclass);
 
+ALTER TABLE ONLY retrieval.attached_changes
+    ADD CONSTRAINT attached_changes_pkey PRIMARY KEY (change_id);
+
+ALTER TABLE ONLY retrieval.attached_problems
+    ADD CONSTRAINT attached_problems_pkey PRIMARY KEY (attachment_id, item_id, part);
+
+ALTER TABLE ONLY retrieval.attached_tables
+    ADD CONSTRAINT attached_tables_collection_id_relation_key UNIQUE (collection_id, relation);
+
+ALTER TABLE ONLY retrieval.attached_tables
+    ADD CONSTRAINT attached_tables_pkey PRIMARY KEY (attachment_id);
+
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_pkey PRIMARY KEY (collection_id, context_hash, strategy);
 
@@ -683,7 +803,15 @@ CREATE INDEX training_pairs_by_model ON retrieval.training_pairs USING btree (co
 
 CREATE INDEX training_pairs_by_run ON retrieval.training_pairs USING btree (collection_id, run_id, created_at);
 
+CREATE TRIGGER drop_followers BEFORE DELETE ON retrieval.attached_tables FOR EACH ROW EXECUTE FUNCTION retrieval.drop_followers();
+
 CREATE TRIGGER tg_pgqueuer_changed AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON retrieval.pgqueuer FOR EACH STATEMENT EXECUTE FUNCTION retrieval.fn_pgqueuer_changed();
+
+ALTER TABLE ONLY retrieval.attached_problems
+    ADD CONSTRAINT attached_problems_attachment_id_fkey FOREIGN KEY (attachment_id) REFERENCES retrieval.attached_tables(attachment_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.attached_tables
+    ADD CONSTRAINT attached_tables_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.bandit_arms
     ADD CONSTRAINT bandit_arms_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES retrieval.collections(collection_id) ON DELETE CASCADE;

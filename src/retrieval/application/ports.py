@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.application.attachment_ports import AttachmentStore
     from retrieval.application.bandit_ports import BanditStore
     from retrieval.application.cache_ports import VectorCache
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
@@ -345,4 +346,5 @@ class Stores:
     text: TextIndex
     relationships: RelationshipStore
     embedding_jobs: EmbeddingJobStore
+    attachments: AttachmentStore
     cache: VectorCache | None = None

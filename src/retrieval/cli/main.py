@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, reembed, build-segment, train, generate- and export-pairs, health."""
+"""The command `retrieval` and its subcommands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from retrieval.bootstrap import migrating
+from retrieval.cli.attaching import (
+    add_attach_arguments,
+    add_detach_arguments,
+    add_table_arguments,
+    run_attach,
+    run_attached,
+    run_detach,
+    run_resync,
+)
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
 from retrieval.cli.reembedding import add_reembed_arguments, run_reembed
@@ -83,6 +92,18 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was")
     add_export_arguments(export)
     _add_target(export)
+    attach = commands.add_parser("attach", help="have a collection follow a table of the same database")
+    add_attach_arguments(attach)
+    _add_target(attach)
+    attached = commands.add_parser("attached", help="show which tables a collection follows")
+    attached.add_argument("collection")
+    _add_target(attached)
+    resync = commands.add_parser("resync", help="read an attached table again")
+    add_table_arguments(resync)
+    _add_target(resync)
+    detach = commands.add_parser("detach", help="follow a table no more")
+    add_detach_arguments(detach)
+    _add_target(detach)
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
@@ -126,6 +147,10 @@ _COMMANDS = {
     "train": run_train,
     "generate-pairs": run_generate,
     "export-pairs": run_export,
+    "attach": run_attach,
+    "attached": run_attached,
+    "resync": run_resync,
+    "detach": run_detach,
     "health": _health,
 }
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import grpc
 
+from retrieval.client.reasons import error_reason
+from retrieval.domain.errors import RetrievalError, UnavailableError
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -15,3 +20,18 @@ def open_channel(target: str, ca: Path | None = None) -> grpc.aio.Channel:
     if ca is None:
         return grpc.aio.insecure_channel(target)
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca.read_bytes()))
+
+
+@asynccontextmanager
+async def calling(target: str, ca: Path | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel for the calls of a command, whose errors are those of the domain. `ca`: see `open_channel`.
+
+    Raises: RetrievalError when the service refuses, UnavailableError when it is not there or goes away.
+    """
+    async with open_channel(target, ca) as channel:
+        try:
+            yield channel
+        except grpc.aio.AioRpcError as error:
+            kind = UnavailableError if error.code() is grpc.StatusCode.UNAVAILABLE else RetrievalError
+            reason = error_reason(error)[0] or "CALL_FAILED"
+            raise kind(f"{error.code().name}: {error.details()}", reason=reason) from error

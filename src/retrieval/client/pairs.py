@@ -6,13 +6,11 @@ import json
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from retrieval.client.channel import open_channel
+from retrieval.client.channel import calling
 from retrieval.client.training import TrainingClient
-from retrieval.domain.errors import RetrievalError, UnavailableError
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import common_pb2 as common_pb
@@ -21,6 +19,8 @@ from retrieval.v1 import training_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
     from pathlib import Path
+
+    import grpc
 
 CALL_S = 60.0
 """Deadline of a call; a run of pairs takes as many as it needs."""
@@ -62,16 +62,9 @@ class PairService:
 
 @asynccontextmanager
 async def pair_service(target: str, admin_token: str, ca: Path | None = None) -> AsyncIterator[PairService]:
-    """The service at `target`. `ca`: see `open_channel`.
-
-    Raises: RetrievalError when the service refuses, UnavailableError when it is not there or goes away.
-    """
-    async with open_channel(target, ca) as channel:
-        try:
-            yield PairService(channel, admin_token)
-        except grpc.aio.AioRpcError as error:
-            kind = UnavailableError if error.code() is grpc.StatusCode.UNAVAILABLE else RetrievalError
-            raise kind(f"{error.code().name}: {error.details()}", reason="CALL_FAILED") from error
+    """The service at `target`. Raises: as `calling`."""
+    async with calling(target, ca) as channel:
+        yield PairService(channel, admin_token)
 
 
 def columns(pairs: Sequence[pb.TrainingPair]) -> Columns:

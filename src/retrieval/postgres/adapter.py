@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
+from retrieval.postgres.attach.attachments import PostgresAttachments
+from retrieval.postgres.attach.follow import AttachmentFollower
 from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.chores import Chores
@@ -48,6 +50,8 @@ class PostgresAdapter:
         self._changes: PostgresChanges | None = None
         self._user_feed: PostgresUserFeed | None = None
         self._embedding_jobs: PostgresEmbeddingJobs | None = None
+        self.follower: AttachmentFollower | None = None
+        """Follows attached tables, from `open` on."""
         self._chores = Chores()
 
     async def url(self) -> str:
@@ -71,7 +75,8 @@ class PostgresAdapter:
     async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
-        Without `chores`, others add up events, make trends, drop old months and queue texts to embed.
+        Without `chores`, others add up events, make trends, drop old months, queue texts to embed and follow attached
+        tables.
         """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
@@ -93,6 +98,10 @@ class PostgresAdapter:
             self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
             self._chores.start("queueing texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
+        projections = PostgresProjections(self._database)
+        self.follower = AttachmentFollower(self._database, collections, projections)
+        if chores:
+            self.follower.start()
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -107,10 +116,11 @@ class PostgresAdapter:
             profiles,
             profiles,
             profiles,
-            PostgresProjections(self._database),
+            projections,
             PostgresText(self._database),
             PostgresRelationships(self._database),
             self._embedding_jobs,
+            PostgresAttachments(self._database, self.follower),
         )
 
     @property
@@ -129,6 +139,8 @@ class PostgresAdapter:
         await self._chores.stop()
         if self._embedding_jobs is not None:
             await self._embedding_jobs.stop()
+        if self.follower is not None:
+            await self.follower.stop()
         if self._user_feed is not None:
             await self._user_feed.stop()
         if self._changes is not None:

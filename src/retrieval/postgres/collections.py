@@ -176,7 +176,11 @@ class PostgresCollections:
             )
             for table in tables:
                 await connection.execute(sql[f"delete_collection_{table}"], collection_id)
-            await connection.execute(sql["delete_collection"], collection_id)
+            try:
+                # Attached tables lose their triggers, for which readers are waited for too.
+                await connection.execute(sql["delete_collection"], collection_id)
+            except asyncpg.LockNotAvailableError:
+                return False
             entrypoints = [entrypoint(v.version_id) for v in found.versions if v.embeds_text]
             if entrypoints:
                 await queue_on(connection).clear_queue(entrypoints)

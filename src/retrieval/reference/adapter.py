@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.application.ports import Stores, VersionReport
+from retrieval.reference.attachments import ReferenceAttachments
 from retrieval.reference.bandits import ReferenceBandits
 from retrieval.reference.collections import ReferenceCollections
 from retrieval.reference.embedding_jobs import ReferenceEmbeddingJobs
@@ -79,6 +80,7 @@ class ReferenceAdapter:
             ReferenceText(memory),
             ReferenceRelationships(memory),
             ReferenceEmbeddingJobs(memory),
+            ReferenceAttachments(),
         )
 
     async def is_alive(self) -> bool:

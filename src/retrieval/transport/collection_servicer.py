@@ -8,8 +8,10 @@ from retrieval.application.hybrid_ports import check_language
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
 from retrieval.domain.engagement import event_types_of
-from retrieval.domain.errors import FailedPreconditionError
+from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.transport import enums
+from retrieval.transport.attachments import read_relation, read_table_binding, write_attachment
+from retrieval.transport.caller import Caller
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_collections import (
     read_added_attributes,
@@ -47,9 +49,10 @@ _LISTING = b"collections"
 class CollectionServicer(pb_grpc.CollectionServiceServicer):
     """See `CollectionService` in the contract."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, admin_token: str) -> None:
         self._stores = service.stores
         self._recalls = service.recalls
+        self._admin_token = admin_token
 
     async def CreateCollection(
         self, request: pb.CreateCollectionRequest, _context: Context
@@ -171,6 +174,46 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
             sample_size=recall.sample_size,
             source=enums.SOURCE_OUT[recall.source],
         )
+
+    async def AttachTable(self, request: pb.AttachTableRequest, context: Context) -> pb.AttachTableResponse:
+        """Follow a table."""
+        self._require_admin(context, "AttachTable")
+        name = read_collection_name(request.collection)
+        binding = read_table_binding(request.binding, "binding")
+        collection = await self._stores.collections.get(name)
+        try:
+            attached = await self._stores.attachments.attach(collection, binding)
+        except InvalidArgumentError as error:
+            raise error.under("binding") from error
+        return pb.AttachTableResponse(attached_table=write_attachment(attached))
+
+    async def DetachTable(self, request: pb.DetachTableRequest, context: Context) -> pb.DetachTableResponse:
+        """Follow a table no more."""
+        self._require_admin(context, "DetachTable")
+        name, relation = read_collection_name(request.collection), read_relation(request.relation)
+        collection = await self._stores.collections.get(name)
+        deleted = await self._stores.attachments.detach(collection, relation, delete_items=request.delete_items)
+        return pb.DetachTableResponse(deleted_item_count=deleted)
+
+    async def ResyncTable(self, request: pb.ResyncTableRequest, context: Context) -> pb.ResyncTableResponse:
+        """Read a table again."""
+        self._require_admin(context, "ResyncTable")
+        name, relation = read_collection_name(request.collection), read_relation(request.relation)
+        collection = await self._stores.collections.get(name)
+        attached = await self._stores.attachments.resync(collection, relation)
+        return pb.ResyncTableResponse(attached_table=write_attachment(attached))
+
+    async def ListAttachedTables(
+        self, request: pb.ListAttachedTablesRequest, context: Context
+    ) -> pb.ListAttachedTablesResponse:
+        """Tables that a collection follows."""
+        self._require_admin(context, "ListAttachedTables")
+        collection = await self._stores.collections.get(read_collection_name(request.collection))
+        found = await self._stores.attachments.attachments(collection)
+        return pb.ListAttachedTablesResponse(attached_tables=[write_attachment(a) for a in found])
+
+    def _require_admin(self, context: Context, what: str) -> None:
+        Caller(context.invocation_metadata, self._admin_token).require_admin(what)
 
     async def _version(self, name: str, number: int) -> tuple[Collection, EmbeddingVersion]:
         wanted = version_number(number)

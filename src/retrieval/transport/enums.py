@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from retrieval.application.attachment_ports import AttachmentState
 from retrieval.application.cache_ports import CacheState
 from retrieval.application.ports import IndexKind, IndexState
 from retrieval.application.similar_items import SeedStrategy
@@ -18,6 +19,7 @@ from retrieval.v1 import collection_service_pb2 as collection_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
+from retrieval.v1 import table_binding_pb2 as binding_pb
 from retrieval.v1 import training_service_pb2 as training_pb
 
 if TYPE_CHECKING:
@@ -124,6 +126,12 @@ INDEX_STATE = {
     collection_pb.INDEX_STATE_READY: IndexState.READY,
     collection_pb.INDEX_STATE_FAILED: IndexState.FAILED,
 }
+ATTACHMENT_STATE = {
+    binding_pb.ATTACHMENT_STATE_REQUESTED: AttachmentState.REQUESTED,
+    binding_pb.ATTACHMENT_STATE_BACKFILLING: AttachmentState.BACKFILLING,
+    binding_pb.ATTACHMENT_STATE_FOLLOWING: AttachmentState.FOLLOWING,
+    binding_pb.ATTACHMENT_STATE_FAILED: AttachmentState.FAILED,
+}
 PAIR_LABEL = {training_pb.PAIR_LABEL_POSITIVE: True, training_pb.PAIR_LABEL_NEGATIVE: False}
 CACHE_STATE = {
     collection_pb.CACHE_STATE_ABSENT: CacheState.ABSENT,
@@ -160,3 +168,4 @@ VERSION_STATE_OUT = _inverse(VERSION_STATE)
 INDEX_KIND_OUT = _inverse(INDEX_KIND)
 INDEX_STATE_OUT = _inverse(INDEX_STATE)
 CACHE_STATE_OUT = _inverse(CACHE_STATE)
+ATTACHMENT_STATE_OUT = _inverse(ATTACHMENT_STATE)

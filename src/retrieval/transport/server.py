@@ -118,7 +118,9 @@ def _methods(service: Service, settings: Settings, health: HealthMonitor) -> Met
     retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
         RetrievalServicer(service, settings.admin_token), methods
     )
-    collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(service), methods)
+    collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
+        CollectionServicer(service, settings.admin_token), methods
+    )
     item_service_pb2_grpc.add_ItemServiceServicer_to_server(ItemServicer(service, settings.admin_token), methods)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FeedbackServicer(service), methods)
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(

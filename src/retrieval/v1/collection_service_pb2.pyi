@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from retrieval.v1 import common_pb2 as _common_pb2
+from retrieval.v1 import table_binding_pb2 as _table_binding_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -446,3 +447,59 @@ class EvaluateRecallResponse(_message.Message):
     sample_size: int
     source: _common_pb2.Source
     def __init__(self, recall: _Optional[float] = ..., min_recall: _Optional[float] = ..., sample_size: _Optional[int] = ..., source: _Optional[_Union[_common_pb2.Source, str]] = ...) -> None: ...
+
+class AttachTableRequest(_message.Message):
+    __slots__ = ("collection", "binding")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    binding: _table_binding_pb2.TableBinding
+    def __init__(self, collection: _Optional[str] = ..., binding: _Optional[_Union[_table_binding_pb2.TableBinding, _Mapping]] = ...) -> None: ...
+
+class AttachTableResponse(_message.Message):
+    __slots__ = ("attached_table",)
+    ATTACHED_TABLE_FIELD_NUMBER: _ClassVar[int]
+    attached_table: _table_binding_pb2.AttachedTable
+    def __init__(self, attached_table: _Optional[_Union[_table_binding_pb2.AttachedTable, _Mapping]] = ...) -> None: ...
+
+class DetachTableRequest(_message.Message):
+    __slots__ = ("collection", "relation", "delete_items")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    relation: str
+    delete_items: bool
+    def __init__(self, collection: _Optional[str] = ..., relation: _Optional[str] = ..., delete_items: _Optional[bool] = ...) -> None: ...
+
+class DetachTableResponse(_message.Message):
+    __slots__ = ("deleted_item_count",)
+    DELETED_ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    deleted_item_count: int
+    def __init__(self, deleted_item_count: _Optional[int] = ...) -> None: ...
+
+class ResyncTableRequest(_message.Message):
+    __slots__ = ("collection", "relation")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    relation: str
+    def __init__(self, collection: _Optional[str] = ..., relation: _Optional[str] = ...) -> None: ...
+
+class ResyncTableResponse(_message.Message):
+    __slots__ = ("attached_table",)
+    ATTACHED_TABLE_FIELD_NUMBER: _ClassVar[int]
+    attached_table: _table_binding_pb2.AttachedTable
+    def __init__(self, attached_table: _Optional[_Union[_table_binding_pb2.AttachedTable, _Mapping]] = ...) -> None: ...
+
+class ListAttachedTablesRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ListAttachedTablesResponse(_message.Message):
+    __slots__ = ("attached_tables",)
+    ATTACHED_TABLES_FIELD_NUMBER: _ClassVar[int]
+    attached_tables: _containers.RepeatedCompositeFieldContainer[_table_binding_pb2.AttachedTable]
+    def __init__(self, attached_tables: _Optional[_Iterable[_Union[_table_binding_pb2.AttachedTable, _Mapping]]] = ...) -> None: ...

@@ -98,6 +98,26 @@ class CollectionServiceStub:
                 request_serializer=retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallResponse.FromString,
                 _registered_method=True)
+        self.AttachTable = channel.unary_unary(
+                '/retrieval.v1.CollectionService/AttachTable',
+                request_serializer=retrieval_dot_v1_dot_collection__service__pb2.AttachTableRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.AttachTableResponse.FromString,
+                _registered_method=True)
+        self.DetachTable = channel.unary_unary(
+                '/retrieval.v1.CollectionService/DetachTable',
+                request_serializer=retrieval_dot_v1_dot_collection__service__pb2.DetachTableRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.DetachTableResponse.FromString,
+                _registered_method=True)
+        self.ResyncTable = channel.unary_unary(
+                '/retrieval.v1.CollectionService/ResyncTable',
+                request_serializer=retrieval_dot_v1_dot_collection__service__pb2.ResyncTableRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.ResyncTableResponse.FromString,
+                _registered_method=True)
+        self.ListAttachedTables = channel.unary_unary(
+                '/retrieval.v1.CollectionService/ListAttachedTables',
+                request_serializer=retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer:
@@ -199,6 +219,39 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachTable(self, request, context):
+        """Makes a collection follow a table of the same database: its rows become items, in the background, and so does every
+        change from now on. Triggers note changes; the application's writes neither wait for the service nor fail with it.
+        Needs the admin token, as do the next three. ALREADY_EXISTS (TABLE_ATTACHED), FAILED_PRECONDITION (TABLE_BUSY,
+        TABLE_NOT_ACCESSIBLE, NO_DATABASE), INVALID_ARGUMENT (UNKNOWN_RELATION, UNKNOWN_COLUMN, COLUMN_TYPE, BAD_BINDING,
+        UNDECLARED_ATTRIBUTE, UNKNOWN_EMBEDDING_VERSION).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetachTable(self, request, context):
+        """Ends that. NOT_FOUND (TABLE_NOT_ATTACHED), FAILED_PRECONDITION (TABLE_BUSY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResyncTable(self, request, context):
+        """Reads the whole table again, and removes items whose rows are gone. Not needed for what triggers see; for what a
+        view reads from tables that are not watched. NOT_FOUND (TABLE_NOT_ATTACHED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAttachedTables(self, request, context):
+        """Tables that a collection follows, by name, with their progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -261,6 +314,26 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.EvaluateRecall,
                     request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallResponse.SerializeToString,
+            ),
+            'AttachTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachTable,
+                    request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.AttachTableRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_collection__service__pb2.AttachTableResponse.SerializeToString,
+            ),
+            'DetachTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetachTable,
+                    request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.DetachTableRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_collection__service__pb2.DetachTableResponse.SerializeToString,
+            ),
+            'ResyncTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResyncTable,
+                    request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.ResyncTableRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_collection__service__pb2.ResyncTableResponse.SerializeToString,
+            ),
+            'ListAttachedTables': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttachedTables,
+                    request_deserializer=retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -591,6 +664,114 @@ class CollectionService:
             '/retrieval.v1.CollectionService/EvaluateRecall',
             retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallRequest.SerializeToString,
             retrieval_dot_v1_dot_collection__service__pb2.EvaluateRecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.CollectionService/AttachTable',
+            retrieval_dot_v1_dot_collection__service__pb2.AttachTableRequest.SerializeToString,
+            retrieval_dot_v1_dot_collection__service__pb2.AttachTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetachTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.CollectionService/DetachTable',
+            retrieval_dot_v1_dot_collection__service__pb2.DetachTableRequest.SerializeToString,
+            retrieval_dot_v1_dot_collection__service__pb2.DetachTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResyncTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.CollectionService/ResyncTable',
+            retrieval_dot_v1_dot_collection__service__pb2.ResyncTableRequest.SerializeToString,
+            retrieval_dot_v1_dot_collection__service__pb2.ResyncTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttachedTables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.CollectionService/ListAttachedTables',
+            retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesRequest.SerializeToString,
+            retrieval_dot_v1_dot_collection__service__pb2.ListAttachedTablesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,96 @@
+"""The commands `attach`, `attached`, `resync` and `detach`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.cli.progress import shown_progress
+from retrieval.client.attachments import FAILED, AttachmentState, attachment_service
+from retrieval.domain.errors import FailedPreconditionError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from retrieval.client.attachments import AttachedTable, AttachmentService
+    from retrieval.config import Settings
+
+
+log = logging.getLogger("retrieval.attach")
+
+
+def add_attach_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `attach` takes, beside where the service is."""
+    parser.add_argument("collection")
+    parser.add_argument("binding", type=Path, metavar="FILE", help="the message TableBinding as JSON")
+    parser.add_argument("--no-wait", action="store_true", help="return at once, not when all rows are in")
+
+
+def add_detach_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `detach` takes, beside where the service is."""
+    add_table_arguments(parser)
+    parser.add_argument("--delete-items", action="store_true", help="delete the items that came from the table, too")
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """A table of a collection."""
+    parser.add_argument("collection")
+    parser.add_argument("relation", help="the attached table or view: schema.table")
+
+
+async def run_attach(settings: Settings, options: argparse.Namespace) -> int:
+    """Attach a table and wait until its rows are items; run again, it goes on waiting."""
+    binding = options.binding.read_text(encoding="utf-8")
+    async with attachment_service(options.target, settings.admin_token, options.ca) as service:
+        table = await service.attach(options.collection, binding)
+        if table is None:
+            sys.stdout.write("it is attached already; detach it first to bind it otherwise\n")
+            return 0
+        return 0 if options.no_wait else await _wait(service, options.collection, table.relation)
+
+
+async def run_resync(settings: Settings, options: argparse.Namespace) -> int:
+    """Have a table read again and wait until items and rows are in step."""
+    async with attachment_service(options.target, settings.admin_token, options.ca) as service:
+        table = await service.resync(options.collection, options.relation)
+        return await _wait(service, options.collection, table.relation)
+
+
+async def run_attached(settings: Settings, options: argparse.Namespace) -> int:
+    """Print what a collection follows."""
+    async with attachment_service(options.target, settings.admin_token, options.ca) as service:
+        tables = await service.tables(options.collection)
+    for table in tables:
+        _print(table)
+    return 0
+
+
+async def run_detach(settings: Settings, options: argparse.Namespace) -> int:
+    """Follow a table no more."""
+    async with attachment_service(options.target, settings.admin_token, options.ca) as service:
+        deleted = await service.detach(options.collection, options.relation, delete_items=options.delete_items)
+    sys.stdout.write(f"detached; {deleted} items deleted\n")
+    return 0
+
+
+async def _wait(service: AttachmentService, collection: str, relation: str) -> int:
+    with shown_progress(log) as show:
+        done = await service.follow(
+            collection, relation, lambda t: show("rows", t.rows_done, max(t.rows_total, t.rows_done))
+        )
+    if done.state == FAILED:
+        raise FailedPreconditionError(f"{relation} cannot be followed: {done.error}", reason="ATTACHMENT_FAILED")
+    _print(done)
+    return 0
+
+
+def _print(table: AttachedTable) -> None:
+    state = AttachmentState.Name(table.state).removeprefix("ATTACHMENT_STATE_").lower()
+    sys.stdout.write(
+        f"{table.relation}: {state}, {table.rows_done} rows read, {table.waiting_changes} changes waiting, "
+        f"{table.problem_count} problems{f'; {table.error}' if table.error else ''}\n"
+    )
+    for problem in table.problems:
+        sys.stdout.write(f"  {problem.item_id}: {problem.problem}\n")

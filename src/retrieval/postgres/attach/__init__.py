@@ -1,0 +1,1 @@
+"""Tables of applications: found out about, followed by triggers, brought into items."""

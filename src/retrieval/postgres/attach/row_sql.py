@@ -1,0 +1,229 @@
+"""SQL that makes items of the rows of a relation.
+
+Limits are those of a call that writes items (`transport.read_items`). What breaks one is left out or cut, and the row's
+`problem` says so: a row of somebody else's table must not hold up the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import AttributeType, Collection, ItemStatus, Visibility
+from retrieval.postgres.sql_files import fill, queries
+
+if TYPE_CHECKING:
+    from retrieval.domain.table_binding import TableBinding, ValueColumn
+    from retrieval.postgres.attach.relations import Column, Relation
+
+KEYS = frozenset({"uuid", "int2", "int4", "int8", "text", "varchar"})
+_TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name"})
+_WHOLE = frozenset({"int2", "int4", "int8"})
+_NUMBERS = _WHOLE | {"numeric", "float4", "float8"}
+_TIMES = frozenset({"timestamptz", "timestamp", "date"})
+_JSON = frozenset({"json", "jsonb"})
+
+MAX_ID_BYTES = 256
+MAX_KEYWORD_BYTES = 256
+MAX_LABELS = 256
+MAX_TEXT_BYTES = 100_000
+MAX_PAYLOAD_BYTES = 65_536
+_MOST_PAIRS = 40  # jsonb_build_object takes 100 arguments
+_CONTROLS = r"'[\u0001-\u001f\u007f-\u009f]'"
+
+
+class RowSelect:
+    """The columns of a SELECT over rows `s` of a relation, and what can be wrong with a row.
+
+    Raises on making: InvalidArgumentError (UNKNOWN_COLUMN, COLUMN_TYPE) naming the field of the binding.
+    """
+
+    def __init__(self, relation: Relation, binding: TableBinding, collection: Collection) -> None:
+        self._relation = relation
+        self._problems: list[tuple[str, str]] = []
+        self.key = relation.column(binding.key_column, "key_column", KEYS)
+        self.key_type = self.key.kind
+        if self.key.element:
+            raise InvalidArgumentError.of("key_column", "is an array, which names no item", reason="COLUMN_TYPE")
+        self._used: dict[str, Column] = {self.key.name: self.key}
+        item_id = f"{self.key.of('s')}::text"
+        self.valid = "true"
+        if self.key_type in _TEXTS:
+            self.valid = f"(octet_length({item_id}) BETWEEN 1 AND {MAX_ID_BYTES} AND {item_id} !~ {_CONTROLS})"
+            self._problems.append(
+                (f"NOT {self.valid}", "the key is no item id: empty, too long or with control characters")
+            )
+        self.created_at_is_bound = bool(binding.created_at_column)
+        self.fields = {
+            "item_id": item_id,
+            "owner_id": self._text(binding.owner_column, "owner_column"),
+            "visibility": self._word(
+                binding.visibility, "visibility", collection.visibility_mode.default.value, _VISIBILITIES, "private"
+            ),
+            "audience": self._labels(binding.audience_column, "audience_column"),
+            "status": self._word(binding.status, "status", ItemStatus.APPROVED.value, _STATUSES, "pending"),
+            "rating_value": self._number(binding.rating_value_column, "rating_value_column"),
+            "rating_count": self._count(binding.rating_count_column),
+            "tags": self._labels(binding.tags_column, "tags_column"),
+            "text": self._body(binding.text_columns),
+            "attributes": self._attributes(binding, collection),
+            "payload": self._payload(binding.payload_columns),
+            "created_at": self._moment(binding.created_at_column, "created_at_column"),
+        }
+
+    @property
+    def columns(self) -> list[Column]:
+        """Columns of which a change matters."""
+        return list(self._used.values())
+
+    @property
+    def problem(self) -> str:
+        """SQL of what is wrong with the row; null: nothing."""
+        if not self._problems:
+            return "NULL::text"
+        said = ", ".join(f"CASE WHEN {condition} THEN '{text}' END" for condition, text in self._problems)
+        return f"nullif(concat_ws('; ', {said}), '')"
+
+    def _column(self, name: str, field: str, kinds: frozenset[str] | None = None) -> Column:
+        found = self._relation.column(name, field, kinds)
+        self._used[found.name] = found
+        return found
+
+    def _text(self, name: str, field: str) -> str:
+        if not name:
+            return "''"
+        value = f"{self._column(name, field).of('s')}::text"
+        self._problems.append((f"octet_length({value}) > {MAX_ID_BYTES}", f"{field}: longer than {MAX_ID_BYTES} bytes"))
+        return f"CASE WHEN octet_length({value}) <= {MAX_ID_BYTES} THEN {value} ELSE '' END"
+
+    def _word(self, bound: ValueColumn, field: str, default: str, known: dict[str, str], least: str) -> str:
+        """A translated value; `least` stands for what is not known, so that a new value shows nothing to anybody."""
+        if not bound.column:
+            return f"'{default}'"
+        value = f"{self._column(bound.column, f'{field}.column').of('s')}::text"
+        cases = " ".join(f"WHEN {quoted(given)} THEN '{word}'" for given, word in (bound.values or known).items())
+        self._problems.append(
+            (f"CASE {value} {cases} END IS NULL", f"{field}: a value without a meaning, taken as {least}")
+        )
+        return f"CASE {value} {cases} ELSE '{least}' END"
+
+    def _labels(self, name: str, field: str) -> str:
+        return self._list(name, field, MAX_KEYWORD_BYTES) if name else "'{}'::text[]"
+
+    def _list(self, name: str, field: str, most_bytes: int) -> str:
+        column = self._column(name, field)
+        value = column.of("s")
+        if column.element:
+            each = f"unnest({value}::text[])"
+        elif column.kind in _JSON:
+            each = f"jsonb_array_elements_text(CASE jsonb_typeof({value}::jsonb) WHEN 'array' THEN {value}::jsonb END)"
+        else:
+            raise InvalidArgumentError.of(
+                field, f"column {name!r} is of type {column.kind}, neither an array nor JSON", reason="COLUMN_TYPE"
+            )
+        fits = f"octet_length(label) <= {most_bytes}"
+        rows = fill(queries("attachments")["labels"], each=each)
+        self._problems.append(
+            (
+                fill(
+                    "EXISTS ({rows} AND NOT {fits}) OR cardinality(ARRAY({rows})) > {most}",
+                    rows=rows,
+                    fits=fits,
+                    most=MAX_LABELS,
+                ),
+                f"{field}: more than {MAX_LABELS} values, or longer than {most_bytes} bytes",
+            )
+        )
+        return f"ARRAY({rows} AND {fits} LIMIT {MAX_LABELS})"
+
+    def _number(self, name: str, field: str) -> str:
+        if not name:
+            return "NULL::double precision"
+        value = f"{self._column(name, field, _NUMBERS).of('s')}::double precision"
+        finite = f"{value} > '-infinity' AND {value} < 'infinity'"
+        self._problems.append((f"NOT ({finite})", f"{field}: not finite"))
+        return f"CASE WHEN {finite} THEN {value} END"
+
+    def _count(self, name: str) -> str:
+        if not name:
+            return "0::bigint"
+        return f"greatest({self._column(name, 'rating_count_column', _WHOLE).of('s')}, 0)::bigint"
+
+    def _body(self, names: tuple[str, ...]) -> str:
+        if not names:
+            return "''"
+        columns = [self._column(name, f"text_columns[{number}]") for number, name in enumerate(names)]
+        parts = ", ".join(f"nullif({column.of('s')}::text, '')" for column in columns)
+        text = f"concat_ws(E'\\n\\n', {parts})"
+        self._problems.append(
+            (f"octet_length({text}) > {MAX_TEXT_BYTES}", f"text_columns: cut, being longer than {MAX_TEXT_BYTES} bytes")
+        )
+        fits = f"octet_length({text}) <= {MAX_TEXT_BYTES}"
+        return f"CASE WHEN {fits} THEN {text} ELSE left({text}, {MAX_TEXT_BYTES // 4}) END"
+
+    def _attributes(self, binding: TableBinding, collection: Collection) -> str:
+        pairs = [
+            f"'{name}', {self._attribute(column, collection.attributes[name], f'attributes.{name}')}"
+            for name, column in binding.attributes.items()
+        ]
+        if not pairs:
+            return "'{}'::jsonb"
+        objects = (
+            f"jsonb_build_object({', '.join(pairs[start : start + _MOST_PAIRS])})"
+            for start in range(0, len(pairs), _MOST_PAIRS)
+        )
+        return f"jsonb_strip_nulls({' || '.join(objects)})"
+
+    def _attribute(self, name: str, kind: AttributeType, field: str) -> str:
+        if kind is AttributeType.KEYWORD_LIST:
+            return f"nullif({self._list(name, field, MAX_KEYWORD_BYTES)}, '{{}}')"
+        if kind is AttributeType.DOUBLE:
+            return self._number(name, field)
+        if kind is AttributeType.TIMESTAMP:
+            return f"(extract(epoch FROM {self._moment(name, field)}) * 1000000)::bigint"
+        if kind is AttributeType.INT64:
+            return f"{self._column(name, field, _WHOLE).of('s')}::bigint"
+        if kind is AttributeType.BOOL:
+            return self._column(name, field, frozenset({"bool"})).of("s")
+        value = f"{self._column(name, field).of('s')}::text"
+        self._problems.append(
+            (f"octet_length({value}) > {MAX_KEYWORD_BYTES}", f"{field}: longer than {MAX_KEYWORD_BYTES} bytes")
+        )
+        return f"CASE WHEN octet_length({value}) <= {MAX_KEYWORD_BYTES} THEN {value} END"
+
+    def _payload(self, names: tuple[str, ...]) -> str:
+        if not names:
+            return "NULL::jsonb"
+        pairs = [
+            f"{quoted(name)}, to_jsonb({self._column(name, f'payload_columns[{number}]').of('s')})"
+            for number, name in enumerate(names)
+        ]
+        objects = (
+            f"jsonb_build_object({', '.join(pairs[start : start + _MOST_PAIRS])})"
+            for start in range(0, len(pairs), _MOST_PAIRS)
+        )
+        payload = f"({' || '.join(objects)})"
+        self._problems.append(
+            (
+                f"octet_length({payload}::text) > {MAX_PAYLOAD_BYTES}",
+                f"payload_columns: longer than {MAX_PAYLOAD_BYTES} bytes",
+            )
+        )
+        return f"CASE WHEN octet_length({payload}::text) <= {MAX_PAYLOAD_BYTES} THEN {payload} END"
+
+    def _moment(self, name: str, field: str) -> str:
+        if not name:
+            return "NULL::timestamptz"
+        column = self._column(name, field, _TIMES)
+        value = column.of("s")
+        moment = value if column.kind == "timestamptz" else f"({value}::timestamp AT TIME ZONE 'UTC')"
+        return f"CASE WHEN {moment} BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 00:00Z' THEN {moment} END"
+
+
+_VISIBILITIES = {v.value: v.value for v in Visibility}
+_STATUSES = {s.value: s.value for s in ItemStatus}
+
+
+def quoted(value: str) -> str:
+    """A string as an SQL literal, for statements that cannot take parameters (standard_conforming_strings is on)."""
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,127 @@
+"""SQL that makes embeddings of a vector column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retrieval.domain.errors import InvalidArgumentError
+from retrieval.domain.model import Metric
+from retrieval.domain.vectors import HALF_MAX
+from retrieval.postgres.attach.row_sql import KEYS, quoted
+from retrieval.postgres.sql_files import fill, queries
+
+if TYPE_CHECKING:
+    from retrieval.domain.model import EmbeddingVersion
+    from retrieval.domain.table_binding import VectorColumn
+    from retrieval.postgres.attach.relations import Column, Relation
+
+_VECTORS = frozenset({"vector", "halfvec"})
+_JSON = frozenset({"json", "jsonb", "text", "varchar"})
+_FLOATS = frozenset({"float4", "float8", "numeric", "int4"})
+_WHOLE = frozenset({"int2", "int4", "int8"})
+MAX_CHUNKS = 256
+
+
+class VectorSelect:
+    """The SELECT over rows `s` of the relation that holds a vector column; `own`: whether that is the items' relation.
+
+    Raises on making: InvalidArgumentError (UNKNOWN_COLUMN, COLUMN_TYPE) naming the field of the binding.
+    """
+
+    def __init__(
+        self,
+        relation: Relation,
+        bound: VectorColumn,
+        version: EmbeddingVersion,
+        metric: Metric,
+        key: Column,
+        number: int,
+    ) -> None:
+        field = f"vectors[{number}]"
+        self.relation = relation
+        self.bound = bound
+        self.version = version
+        self.part = number + 1
+        self.own = not bound.relation
+        self.key = relation.column(bound.key_column, f"{field}.key_column", KEYS) if bound.key_column else key
+        if not self.own and not bound.key_column:
+            raise InvalidArgumentError.of(f"{field}.key_column", "is required beside a relation", reason="BAD_BINDING")
+        if self.key.kind != key.kind:
+            raise InvalidArgumentError.of(
+                f"{field}.key_column", f"is of type {self.key.kind}, the items' key is {key.kind}", reason="COLUMN_TYPE"
+            )
+        self._metric = metric
+        self._vector = _parsed(relation.column(bound.column, f"{field}.column"), f"{field}.column")
+        self._chunk = "0"
+        used = [self.key, relation.column(bound.column, f"{field}.column")]
+        if bound.chunk_index_column:
+            column = relation.column(bound.chunk_index_column, f"{field}.chunk_index_column", _WHOLE)
+            self._chunk = column.of("s")
+            used.append(column)
+        self._model = ""
+        if bound.model_column:
+            column = relation.column(bound.model_column, f"{field}.model_column")
+            self._model = f"{column.of('s')}::text IS NOT DISTINCT FROM {quoted(version.model)}"
+            used.append(column)
+        self.columns = used
+
+    @property
+    def rows(self) -> str:
+        """(item_id, chunk_index, vector, problem) of the rows with keys $1, as the application made them."""
+        checks = [(f"{self._vector} IS NULL", "not a vector")]
+        if self._model:
+            checks.insert(0, (f"NOT ({self._model})", "of another model than the version"))
+        if self.bound.chunk_index_column:
+            checks.append((f"{self._chunk} IS NULL OR {self._chunk} NOT BETWEEN 0 AND 32767", "no chunk index"))
+        if not self.own:
+            place = f"{self.key.of('s')}, {self._chunk}"
+            checks.append((f"row_number() OVER (PARTITION BY {place}) > 1", "more than one row of this key and chunk"))
+            place = f"PARTITION BY {self.key.of('s')} ORDER BY {self._chunk}"
+            checks.append((f"row_number() OVER ({place}) > {MAX_CHUNKS}", f"more than {MAX_CHUNKS} chunks"))
+        raw = self.relation.column(self.bound.column, "").of("s")
+        said = " ".join(f"WHEN {condition} THEN '{text}'" for condition, text in checks)
+        return fill(
+            queries("attachments")["vector_rows"],
+            key=self.key.name,
+            key_type=self.key.kind,
+            chunk=self._chunk,
+            vector=self._vector,
+            checks=said,
+            relation=self.relation.name,
+            column=raw,
+        )
+
+    @property
+    def ready(self) -> str:
+        """(item_id, chunk_index, embedding, problem): the same with embeddings as they are stored."""
+        dim = self.version.dimension
+        if self._metric is Metric.COSINE:
+            stored, refused = "l2_normalize(vector)", ("vector_norm(vector) = 0", "the zero vector")
+        else:
+            # The norm bounds every component, and only vectors beyond it need a look at each.
+            most = "(SELECT max(abs(x)) FROM unnest(vector::real[]) AS x)"
+            stored = "vector"
+            refused = (f"vector_norm(vector) > {HALF_MAX:.0f} AND {most} > {HALF_MAX:.0f}", "beyond half precision")
+        return fill(
+            queries("attachments")["stored_vectors"],
+            rows=self.rows,
+            dim=dim,
+            stored=stored,
+            refused=refused[0],
+            why=refused[1],
+        )
+
+
+def _parsed(column: Column, field: str) -> str:
+    value = column.of("s")
+    if column.element in _FLOATS:
+        return f"CASE WHEN array_position({value}, NULL) IS NULL AND cardinality({value}) > 0 THEN {value}::vector END"
+    if column.kind in _VECTORS and not column.element:
+        return value if column.kind == "vector" else f"{value}::vector"
+    if column.kind in _JSON and not column.element:
+        return f"retrieval.vector_of({value}::text)"
+    raise InvalidArgumentError.of(
+        field,
+        f"is of type {column.kind}; a vector, halfvec, an array of numbers or JSON is needed",
+        reason="COLUMN_TYPE",
+    )
