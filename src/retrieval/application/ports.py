@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retrieval.application.candidate_ports import ArtifactStore, EventArchive, ItemFacts, ProfileStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.hybrid_ports import TextIndex
+    from retrieval.application.maintenance_ports import MaintenanceStore
     from retrieval.application.projection_ports import ProjectionStore
     from retrieval.application.relationship_ports import RelationshipStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
@@ -337,4 +338,5 @@ class Stores:
     projections: ProjectionStore
     text: TextIndex
     relationships: RelationshipStore
+    maintenance: MaintenanceStore
     cache: VectorCache | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.maintenance_ports import MaintenanceJob
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.bandits import PostgresBandits
@@ -19,13 +20,15 @@ from retrieval.postgres.folding import FOLD_INTERVAL_S, EventFolder
 from retrieval.postgres.index import PostgresIndex
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
+from retrieval.postgres.maintenance import FOLDING, LOOK_S, TRENDS, PostgresMaintenance
 from retrieval.postgres.migrate import Migrator, require_current_schema
 from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.projections import PostgresProjections
+from retrieval.postgres.pruning import Pruning
 from retrieval.postgres.relationships import PostgresRelationships
-from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
+from retrieval.postgres.retention import Retention
 from retrieval.postgres.text_index import PostgresText
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import PostgresUserFeed
@@ -68,7 +71,7 @@ class PostgresAdapter:
     async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
-        Without `chores`, others add up events, make trends and drop old months.
+        Without `chores`, others add up events, make trends and run the jobs that come round.
         """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
@@ -83,10 +86,13 @@ class PostgresAdapter:
         self._user_feed = PostgresUserFeed(self._database)
         folder, trending = EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
+        pairs, bandits = PostgresPairs(self._database), PostgresBandits(self._database)
+        jobs = self._jobs(retention, Pruning(self._database, self._settings, pairs, bandits))
+        maintenance = PostgresMaintenance(self._database, jobs, self._chores, self._settings.trending_refresh_s)
         if chores:
-            self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
-            self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
-            self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
+            self._chores.start(FOLDING, folder.fold, FOLD_INTERVAL_S)
+            self._chores.start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s)
+            self._chores.start("maintenance", maintenance.run_due, LOOK_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
         return Stores(
             collections,
@@ -97,15 +103,27 @@ class PostgresAdapter:
             PostgresEngagement(self._database, self._user_feed, folder, trending, retention),
             self._user_feed,
             PostgresModels(self._database),
-            PostgresPairs(self._database),
-            PostgresBandits(self._database),
+            pairs,
+            bandits,
             profiles,
             profiles,
             profiles,
             PostgresProjections(self._database),
             PostgresText(self._database),
             PostgresRelationships(self._database),
+            maintenance,
         )
+
+    def _jobs(self, retention: Retention, pruning: Pruning) -> list[MaintenanceJob]:
+        """What comes round. A job of a new feature is one more line."""
+        day_s, hour_s = 24 * 3600.0, 3600.0
+        return [
+            MaintenanceJob("prune-events", day_s, retention.prune_expired, "drops months of events that are too old"),
+            MaintenanceJob("prune-requests", day_s, pruning.requests, "forgets receipts of requests that are too old"),
+            MaintenanceJob("prune-change-log", hour_s, pruning.changes, "shortens the change log that caches follow"),
+            MaintenanceJob("prune-decisions", day_s, pruning.decisions, "forgets old decisions of the bandit"),
+            MaintenanceJob("prune-pairs", day_s, pruning.pairs, "deletes training pairs that were used or are too old"),
+        ]
 
     @property
     def changes(self) -> ChangeFeed:

@@ -11,6 +11,7 @@ from retrieval.reference.engagement import ReferenceEngagement
 from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
+from retrieval.reference.maintenance import ReferenceMaintenance
 from retrieval.reference.memory import Memory
 from retrieval.reference.models import ReferenceModels
 from retrieval.reference.pairs import ReferencePairs
@@ -60,23 +61,25 @@ class ReferenceAdapter:
         memory, feed = Memory(), ReferenceUserFeed()
         self._open = True
         profiles = ReferenceProfiles(memory, feed)
+        engagement, bandits, pairs = ReferenceEngagement(memory, feed), ReferenceBandits(memory), ReferencePairs(memory)
         return Stores(
             ReferenceCollections(memory),
             ReferenceItems(memory),
             ReferenceIndex(memory),
             ReferenceEvents(memory, feed),
             ReferenceIndexBuilder(memory),
-            ReferenceEngagement(memory, feed),
+            engagement,
             feed,
             ReferenceModels(memory),
-            ReferencePairs(memory),
-            ReferenceBandits(memory),
+            pairs,
+            bandits,
             profiles,
             profiles,
             profiles,
             ReferenceProjections(memory),
             ReferenceText(memory),
             ReferenceRelationships(memory),
+            ReferenceMaintenance(memory, engagement, bandits, pairs),
         )
 
     async def is_alive(self) -> bool:
