@@ -212,7 +212,8 @@ SELECT EXISTS (SELECT FROM retrieval.{partition} WHERE recorded_at >= $1)
 DROP TABLE retrieval.{partition}
 
 -- name: prune_engagement
--- At most $3 rows, as old against the newest event as $1 is against the clock. Expects the primary key, a range of it.
+-- At most $3 rows, as old against the newest event as $1 is against the clock. Expects the primary keys, a range of that
+-- of item_engagement for each collection.
 DELETE FROM retrieval.item_engagement
 WHERE ctid = ANY(ARRAY(
     SELECT g.ctid
@@ -223,5 +224,6 @@ WHERE ctid = ANY(ARRAY(
             AND hour < $1::timestamptz - greatest($2::timestamptz - e.newest_event_at, interval '0')
         LIMIT $3
     ) AS g
+    ORDER BY e.collection_id
     LIMIT $3
 ))

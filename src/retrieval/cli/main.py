@@ -1,4 +1,4 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, health."""
+"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, care, health."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from retrieval.bootstrap import migrating
+from retrieval.cli.care import add_care_arguments, run_care
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
 from retrieval.cli.segments import run_build_segment
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was")
     add_export_arguments(export)
     _add_target(export)
+    care = commands.add_parser("care", help="show the jobs that come round, or run one now")
+    add_care_arguments(care)
+    _add_target(care)
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
@@ -121,6 +125,7 @@ _COMMANDS = {
     "train": run_train,
     "generate-pairs": run_generate,
     "export-pairs": run_export,
+    "care": run_care,
     "health": _health,
 }
 

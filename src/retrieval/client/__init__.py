@@ -1,7 +1,8 @@
 """A small typed client."""
 
 from retrieval.client.calls import RetrievalClient, vector
+from retrieval.client.maintenance import MaintenanceClient
 from retrieval.client.reasons import error_reason
 from retrieval.client.training import TrainingClient
 
-__all__ = ["RetrievalClient", "TrainingClient", "error_reason", "vector"]
+__all__ = ["MaintenanceClient", "RetrievalClient", "TrainingClient", "error_reason", "vector"]
