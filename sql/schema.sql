@@ -184,6 +184,7 @@ CREATE TABLE retrieval.index_builds (
     queued_at timestamp with time zone DEFAULT now() NOT NULL,
     built_rows bigint,
     built_churn bigint DEFAULT 0 NOT NULL,
+    lists_given boolean DEFAULT false NOT NULL,
     CONSTRAINT index_builds_kind_check CHECK ((kind = ANY (ARRAY['hnsw'::text, 'ivfflat'::text, 'popular_hnsw'::text, 'attribute'::text]))),
     CONSTRAINT index_builds_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'building'::text, 'ready'::text, 'failed'::text])))
 );

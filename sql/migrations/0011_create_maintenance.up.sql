@@ -26,3 +26,5 @@ CREATE TABLE retrieval.maintenance_runs (
 -- there already nobody knows: they count from now on.
 ALTER TABLE retrieval.index_builds ADD COLUMN built_rows bigint;
 ALTER TABLE retrieval.index_builds ADD COLUMN built_churn bigint NOT NULL DEFAULT 0;
+-- Whether a caller asked for that many lists, rather than leaving it to the number of rows.
+ALTER TABLE retrieval.index_builds ADD COLUMN lists_given boolean NOT NULL DEFAULT false;

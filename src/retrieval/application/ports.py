@@ -87,7 +87,10 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """One index as it stands. `progress` in [0, 1]; `dimension` 0 for attribute indexes; unused settings 0."""
+    """One index as it stands. `progress` in [0, 1]; `dimension` 0 for attribute indexes; unused settings 0.
+
+    `lists_wanted`: what the present number of rows asks for, or a caller did; `built_rows`: rows at its last build.
+    """
 
     name: str
     kind: IndexKind
@@ -102,6 +105,8 @@ class IndexReport:
     ef_construction: int = 0
     lists: int = 0
     build_ms: int = 0
+    lists_wanted: int = 0
+    built_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class VersionReport:
     row_count: int
     table_bytes: int
     indexes: tuple[IndexReport, ...]
+    dead_row_count: int = 0
 
 
 class CollectionStore(Protocol):

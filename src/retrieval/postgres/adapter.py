@@ -18,6 +18,7 @@ from retrieval.postgres.events import PostgresEvents
 from retrieval.postgres.facts import FactsCache
 from retrieval.postgres.folding import FOLD_INTERVAL_S, EventFolder
 from retrieval.postgres.index import PostgresIndex
+from retrieval.postgres.index_health import IndexHealth
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.maintenance import FOLDING, LOOK_S, TRENDS, PostgresMaintenance
@@ -87,7 +88,8 @@ class PostgresAdapter:
         folder, trending = EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
         pairs, bandits = PostgresPairs(self._database), PostgresBandits(self._database)
-        jobs = self._jobs(retention, Pruning(self._database, self._settings, pairs, bandits))
+        pruning = Pruning(self._database, self._settings, pairs, bandits)
+        jobs = self._jobs(retention, pruning, IndexHealth(self._database, self._builder))
         maintenance = PostgresMaintenance(self._database, jobs, self._chores, self._settings.trending_refresh_s)
         if chores:
             self._chores.start(FOLDING, folder.fold, FOLD_INTERVAL_S)
@@ -114,10 +116,11 @@ class PostgresAdapter:
             maintenance,
         )
 
-    def _jobs(self, retention: Retention, pruning: Pruning) -> list[MaintenanceJob]:
+    def _jobs(self, retention: Retention, pruning: Pruning, health: IndexHealth) -> list[MaintenanceJob]:
         """What comes round. A job of a new feature is one more line."""
-        day_s, hour_s = 24 * 3600.0, 3600.0
+        day_s, hour_s, care_s = 24 * 3600.0, 3600.0, self._settings.index_care_interval_s
         return [
+            *([MaintenanceJob("index-care", care_s, health.care, "vacuums and rebuilds indexes")] if care_s else ()),
             MaintenanceJob("prune-events", day_s, retention.prune_expired, "drops months of events that are too old"),
             MaintenanceJob("prune-requests", day_s, pruning.requests, "forgets receipts of requests that are too old"),
             MaintenanceJob("prune-change-log", hour_s, pruning.changes, "shortens the change log that caches follow"),
