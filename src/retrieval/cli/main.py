@@ -1,4 +1,6 @@
-"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, care, health."""
+"""The command `retrieval`: serve, migrate, load, build-segment, train, generate-pairs, export-pairs, care, backup,
+restore, health.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from retrieval.bootstrap import migrating
+from retrieval.cli.backups import run_backup, run_restore
 from retrieval.cli.care import add_care_arguments, run_care
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
@@ -83,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     care = commands.add_parser("care", help="show the jobs that come round, or run one now")
     add_care_arguments(care)
     _add_target(care)
+    backup = commands.add_parser("backup", help="back up the database, while the service goes on")
+    backup.add_argument("file", type=Path, metavar="FILE", help="written with FILE.manifest.json beside it")
+    restoring = commands.add_parser("restore", help="restore a backup into a database that no service uses")
+    restoring.add_argument("file", type=Path, metavar="FILE")
+    restoring.add_argument("--replace", action="store_true", help="delete the collections that the database has")
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
@@ -126,6 +134,8 @@ _COMMANDS = {
     "generate-pairs": run_generate,
     "export-pairs": run_export,
     "care": run_care,
+    "backup": run_backup,
+    "restore": run_restore,
     "health": _health,
 }
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from retrieval.postgres.indexes import PostgresIndexBuilder
 
 DEAD_SHARE, DEAD_ROWS = 0.2, 10_000
-"""A table is vacuumed from both on. The share is that of PostgreSQL's autovacuum_vacuum_scale_factor, in case autovacuum
-is off or behind; fewer dead rows cost searches next to nothing."""
+"""A table is vacuumed from both on. The share is autovacuum's default (autovacuum_vacuum_scale_factor), in case that is
+off or behind; fewer dead rows cost searches next to nothing."""
 LISTS_FACTOR = 2.0
 """Lists off by more, or rows grown by more since the build, make an IVFFlat index worth a new build: the middles of its
 lists are those of the rows there were."""
