@@ -22,9 +22,10 @@ from retrieval.bootstrap import cached, serving
 from retrieval.config import Settings
 from retrieval.domain.bandit import Decision
 from retrieval.domain.errors import FailedPreconditionError
-from retrieval.domain.model import Event
+from retrieval.domain.model import Event, Viewer
 from retrieval.domain.owner_edges import EdgeKind, OwnerEdge
 from retrieval.domain.relationships import Relationship, RelationshipKind
+from retrieval.domain.search import SearchOptions, Source
 from retrieval.postgres import programs
 from retrieval.postgres import restore as restore_module
 from retrieval.postgres.adapter import PostgresAdapter
@@ -35,8 +36,10 @@ from retrieval.postgres.names import partition
 from retrieval.postgres.restore import restore
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
-from tests.caches import caught_up
+from tests.caches import cache_of, caught_up
 from tests.catalogue import DataSet, load, make
+from tests.faiss_cache.searching import THOROUGH
+from tests.faiss_cache.searching import ask as ask_cache
 from tests.models import activate, blended, two_communities
 from tests.postgres.conftest import scratch_database
 from tests.postgres.dump_schema import dump
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 NOW_US = 1_790_000_000_000_000
 MEMORY_MB = 64
+EVERYTHING = SearchOptions(viewer=Viewer(unrestricted=True), params=THOROUGH)
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -199,8 +203,12 @@ async def test_a_restored_database_is_followed_from_its_own_beginning(
         "INSERT INTO retrieval.requests (collection_id, request_id, fingerprint, affected, transaction_id)"
         " SELECT collection_id, 'of the future', '', 1, '999999999999' FROM retrieval.collections"
     )
+    await connection.execute(
+        "INSERT INTO retrieval.change_log (collection_id, item_ids, transaction_id) VALUES (1, '{}', '999999999999')"
+    )
     file = tmp_path / "future"
     await back_up(original.url, file, quiet)
+    await connection.execute("DELETE FROM retrieval.change_log WHERE transaction_id = '999999999999'")
     await connection.execute("DELETE FROM retrieval.requests WHERE request_id = 'of the future'")
     await connection.close()
     await restore(empty_database, file, MEMORY_MB, quiet)
@@ -210,10 +218,14 @@ async def test_a_restored_database_is_followed_from_its_own_beginning(
             collection = await stores.collections.get(original.data.name)
             await caught_up(with_cache, collection.name)
             receipt = await stores.items.upsert(collection, collection.active, [], "of the future", b"")
-            assert await with_cache.cache.wait_for(receipt.token, 10)  # type: ignore[union-attr]
-            await stores.items.delete(collection, ["item-00001"], "", b"")
-            report = await caught_up(with_cache, collection.name)
-            assert report.row_count > 0
+            assert await cache_of(with_cache).wait_for(receipt.token, 10)
+            before = await ask_cache(with_cache, original.data, options=EVERYTHING)
+            assert before.report.source is Source.FAISS
+            await stores.items.delete(collection, [before.hits[0].item_id], "", b"")
+            await caught_up(with_cache, collection.name)
+            after = await ask_cache(with_cache, original.data, options=EVERYTHING)
+            assert after.report.source is Source.FAISS
+            assert after.hits[0].item_id == before.hits[1].item_id
 
 
 async def test_a_backup_is_of_one_moment(database_url: str, empty_database: str, tmp_path: Path) -> None:
@@ -360,8 +372,9 @@ async def test_a_backup_is_written_whole_or_not_at_all(
     with pytest.raises(FullError):
         await back_up(original.url, tmp_path / "cut off", full)
     monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(FailedPreconditionError, match="cannot be written: No space") as caught:
         await back_up(original.url, tmp_path / "full", quiet)
+    assert caught.value.reason == "BACKUP_NOT_WRITTEN"
     assert not [*await asyncio.to_thread(os.listdir, tmp_path)]
 
 

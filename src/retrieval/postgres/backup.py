@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,7 +19,7 @@ from retrieval.postgres.programs import Complaints, find_program, running, witho
 from retrieval.postgres.sql_files import fill, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION = "retrieval-backup"
@@ -34,7 +35,7 @@ async def back_up(url: str, file: Path, report: Callable[[str, int, int], None])
     `report` hears what was done, how many bytes, and of how many (0: not known).
 
     Raises: FailedPreconditionError (BACKUP_EXISTS, NO_SUCH_FOLDER, NOTHING_TO_BACK_UP, PROGRAM_MISSING,
-    PROGRAM_TOO_OLD, BACKUP_FAILED).
+    PROGRAM_TOO_OLD, BACKUP_NOT_WRITTEN, BACKUP_FAILED).
     """
     for path in (file, manifest_path(file)):
         if path.exists():
@@ -45,13 +46,25 @@ async def back_up(url: str, file: Path, report: Callable[[str, int, int], None])
     try:
         async with translated():
             manifest = await _write(url, partial, report)
-        publish(partial, file, manifest)
+        with _written(file):
+            _publish(partial, file, manifest)
     finally:
         partial.unlink(missing_ok=True)
     return manifest
 
 
-def publish(partial: Path, file: Path, manifest: BackupManifest) -> None:
+@contextmanager
+def _written(file: Path) -> Iterator[None]:
+    """What the disk refuses is the caller's to mend, and no trouble with the database."""
+    try:
+        yield
+    except OSError as error:
+        raise FailedPreconditionError(
+            f"{file} cannot be written: {error.strerror}", reason="BACKUP_NOT_WRITTEN"
+        ) from error
+
+
+def _publish(partial: Path, file: Path, manifest: BackupManifest) -> None:
     """Give a backup that is complete its name, and its manifest beside it; where that fails, neither is there."""
     partial.replace(file)
     try:
@@ -126,7 +139,7 @@ async def _dump(
     with Complaints() as complaints:
         async with running(program, *arguments, secrets=secrets, complaints=complaints) as process:
             assert process.stdout is not None
-            with await asyncio.to_thread(_create, partial) as out:
+            with _written(partial), await asyncio.to_thread(_create, partial) as out:
                 while chunk := await process.stdout.read(CHUNK_BYTES):
                     digest.update(chunk)
                     await asyncio.to_thread(out.write, chunk)

@@ -78,7 +78,7 @@ def read_manifest(file: Path) -> BackupManifest:
                 reason="BACKUP_TOO_NEW",
             )
         manifest = BackupManifest(**{field.name: values[field.name] for field in fields(BackupManifest)})
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged from error
     numbers = [manifest.migration, manifest.server_major, manifest.program_major, manifest.size_bytes]
     counts = [*manifest.tables.values(), *(n for c in manifest.collections.values() for n in c.values())]
