@@ -8,8 +8,11 @@ import grpc
 import pytest
 
 from retrieval.application.maintenance_ports import JobReport, JobRun, RunOutcome
+from retrieval.application.ports import IndexKind, IndexReport, IndexState, VersionReport
 from retrieval.client import RetrievalClient, error_reason
 from retrieval.domain.errors import FailedPreconditionError
+from retrieval.domain.model import EmbeddingVersion
+from retrieval.transport.write_collections import write_stats
 from retrieval.v1 import maintenance_service_pb2 as pb
 from tests.transport.conftest import Running, running
 
@@ -89,3 +92,11 @@ async def test_what_the_store_says_comes_over(started: Running, monkeypatch: pyt
     assert (third.continuous, third.lag.ToMilliseconds(), third.HasField("last_run")) == (True, 2500, False)
     code, reason, _ = await refused(started.client.maintenance.run("b"))
     assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_RUNNING")
+
+
+def test_stats_show_what_index_care_goes_by() -> None:
+    index = IndexReport("i", IndexKind.IVFFLAT, IndexState.READY, 16, lists=1, lists_wanted=4, built_rows=1200)
+    stats = write_stats(EmbeddingVersion(1, 1, "m", 16), VersionReport(4000, 1, (index,), 700))
+    assert (stats.row_count, stats.dead_row_count) == (4000, 700)
+    shown = stats.indexes[0]
+    assert (shown.lists, shown.lists_wanted, shown.built_row_count) == (1, 4, 1200)
