@@ -48,11 +48,25 @@ WHERE datname = current_database() AND application_name LIKE 'retrieval%' AND ap
 
 -- name: begin_restore
 -- Sent ahead of the dump, all in one transaction, which a client that is gone ends. Whoever still reads has half a minute.
+-- The lock is that of migrations: none runs meanwhile, nor another restore.
 BEGIN;
 SET LOCAL client_min_messages = warning;
 SET LOCAL client_connection_check_interval = '1s';
 SET LOCAL maintenance_work_mem = '{memory_mb}MB';
 SET LOCAL lock_timeout = '30s';
+SELECT pg_advisory_xact_lock({lock});
+DO $guard$
+DECLARE
+    taken boolean := false;
+BEGIN
+    IF NOT {replace} AND to_regclass('retrieval.collections') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM retrieval.collections)' INTO taken;
+    END IF;
+    IF taken THEN
+        RAISE EXCEPTION 'there are collections' USING ERRCODE = 'RB002';
+    END IF;
+END
+$guard$;
 CREATE SCHEMA IF NOT EXISTS {vector_schema};
 CREATE EXTENSION IF NOT EXISTS vector SCHEMA {vector_schema};
 DROP SCHEMA IF EXISTS retrieval CASCADE;

@@ -291,6 +291,15 @@ async def test_what_is_there_stays_unless_it_is_to_be_replaced(
     assert await identity(empty_database) not in {was, await identity(original.url)}
 
 
+async def test_of_two_restores_one_is_refused(original: Original, empty_database: str) -> None:
+    results = await asyncio.gather(
+        *(restore(empty_database, original.file, MEMORY_MB, quiet) for _ in range(2)), return_exceptions=True
+    )
+    reasons = [result.reason for result in results if isinstance(result, FailedPreconditionError)]
+    assert reasons == ["RESTORE_TARGET_NOT_EMPTY"], results
+    assert await contents(empty_database) == original.contents
+
+
 def copy_of(original: Original, folder: Path, **changes: object) -> Path:
     file = folder / "copy"
     file.write_bytes(original.file.read_bytes())

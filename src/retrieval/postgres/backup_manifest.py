@@ -96,11 +96,14 @@ def read_manifest(file: Path) -> BackupManifest:
 def verify(file: Path, manifest: BackupManifest, report: Callable[[str, int, int], None]) -> None:
     """Read the whole backup and hold it against its manifest. Raises: FailedPreconditionError (BACKUP_DAMAGED)."""
     digest, done = hashlib.sha256(), 0
-    with file.open("rb") as source:
-        while chunk := source.read(CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            report("verified", done, manifest.size_bytes)
+    try:
+        with file.open("rb") as source:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                done += len(chunk)
+                report("verified", done, manifest.size_bytes)
+    except OSError as error:
+        raise FailedPreconditionError(f"{file} cannot be read: {error.strerror}", reason="BACKUP_DAMAGED") from error
     if (done, digest.hexdigest()) != (manifest.size_bytes, manifest.sha256):
         raise FailedPreconditionError(
             f"{file} is damaged, or its manifest belongs to another backup; nothing was changed",

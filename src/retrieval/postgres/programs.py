@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -116,5 +116,11 @@ async def running(
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await kill(process)
+
+
+async def kill(process: Process) -> None:
+    """End a process. What it had written is read: until then it would not count as ended."""
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()

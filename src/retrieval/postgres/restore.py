@@ -13,8 +13,8 @@ from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres.backup import APPLICATION
 from retrieval.postgres.backup_manifest import CHUNK_BYTES, BackupManifest, read_manifest, verify
 from retrieval.postgres.database import check_versions, translated
-from retrieval.postgres.migrate import Migrator, available
-from retrieval.postgres.programs import Complaints, find_program, running, without_password
+from retrieval.postgres.migrate import MIGRATION_LOCK, Migrator, available
+from retrieval.postgres.programs import Complaints, find_program, kill, running, without_password
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.wall import raise_wall
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LEAVE_S = 5.0
 """Time that the connections of a service that was just stopped get to go away."""
-_MISSING = "RB001"
-"""SQLSTATE of `check_count`."""
+_MISSING, _TAKEN = "RB001", "RB002"
+"""SQLSTATEs of `check_count`, and of `begin_restore` where somebody was faster."""
 _END_OF_HEAD = b"SELECT pg_catalog.set_config"
 """The last of the settings that a dump begins with."""
 
@@ -62,7 +62,14 @@ async def restore(url: str, file: Path, memory_mb: int, report: Report, *, repla
     writer = reader.with_name("psql")
     if not writer.is_file():
         raise FailedPreconditionError(f"there is no psql beside {reader}: install it", reason="PROGRAM_MISSING")
-    await _replay(reader, writer, url, file, manifest, memory_mb, report)
+    begin = fill(
+        queries("backup")["begin_restore"],
+        memory_mb=memory_mb,
+        vector_schema=manifest.vector_schema,
+        lock=MIGRATION_LOCK,
+        replace=replace,
+    )
+    await _replay(reader, writer, url, file, manifest, begin, report)
     await Migrator(url).up()
     connection = await _connect(url)
     try:
@@ -93,10 +100,7 @@ async def _check_target(connection: Any, manifest: BackupManifest, *, replace: b
         )
     there = await connection.fetchval("SELECT to_regclass('retrieval.collections')") is not None
     if there and not replace and await connection.fetchval(sql["has_collections"]):
-        raise FailedPreconditionError(
-            "the database has collections: restore to an empty one, or repeat with --replace, and they are gone",
-            reason="RESTORE_TARGET_NOT_EMPTY",
-        )
+        raise _not_empty()
     schema = await connection.fetchval(sql["vector_schema"])
     if schema not in {None, manifest.vector_schema}:
         raise FailedPreconditionError(
@@ -115,8 +119,15 @@ async def _check_target(connection: Any, manifest: BackupManifest, *, replace: b
     )
 
 
+def _not_empty() -> FailedPreconditionError:
+    return FailedPreconditionError(
+        "the database has collections: restore to an empty one, or repeat with --replace, and they are gone",
+        reason="RESTORE_TARGET_NOT_EMPTY",
+    )
+
+
 async def _replay(
-    reader: Path, writer: Path, url: str, file: Path, manifest: BackupManifest, memory_mb: int, report: Report
+    reader: Path, writer: Path, url: str, file: Path, manifest: BackupManifest, begin: str, report: Report
 ) -> None:
     """Run the backup as a script between our own beginning and end.
 
@@ -136,12 +147,12 @@ async def _replay(
         ):
             # A psql that met an error reads no more.
             with suppress(BrokenPipeError, ConnectionResetError):
-                await _feed(psql, pg_restore, manifest, memory_mb, report)
+                await _feed(psql, pg_restore, manifest, begin, report)
             assert psql.stdin is not None
             psql.stdin.close()
             code = await psql.wait()
-            if code != 0 and pg_restore.returncode is None:
-                pg_restore.kill()
+            if code != 0:
+                await kill(pg_restore)
             read_code = await pg_restore.wait()
         said = said_by_writer.read()
         log.debug("psql said: %s", said)
@@ -149,6 +160,8 @@ async def _replay(
     if code == 0 and read_code == 0:
         return
     log.error("the restore failed: psql ended with %d: %s; pg_restore with %d: %s", code, said, read_code, complaint)
+    if _TAKEN in said:
+        raise _not_empty()
     raise FailedPreconditionError(
         "the backup does not hold the rows that its manifest names; nothing was changed"
         if _MISSING in said
@@ -157,11 +170,10 @@ async def _replay(
     )
 
 
-async def _feed(psql: Process, pg_restore: Process, manifest: BackupManifest, memory_mb: int, report: Report) -> None:
+async def _feed(psql: Process, pg_restore: Process, manifest: BackupManifest, begin: str, report: Report) -> None:
     sql = queries("backup")
     assert psql.stdin is not None
     assert pg_restore.stdout is not None
-    begin = fill(sql["begin_restore"], memory_mb=memory_mb, vector_schema=manifest.vector_schema)
     psql.stdin.write(f"{begin}\n{sql['make_reader']};\n".encode())
     done = 0
     while (line := await pg_restore.stdout.readline()) and not line.startswith(_END_OF_HEAD):
