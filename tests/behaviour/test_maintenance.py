@@ -76,5 +76,5 @@ async def test_old_decisions_go_by_the_setting(stores: Stores, data: DataSet) ->
     now = time.time_ns() // 1000
     for age in (91, 89):
         await stores.bandits.log(collection, Decision(str(uuid4()), "s", 0.5, "c", "ann", now - age * DAY_US))
-    assert (await stores.maintenance.run("prune-decisions")).affected == 1
+    assert (await stores.maintenance.run("prune-decisions")).affected >= 1
     assert await stores.bandits.erase_user(collection, "ann") == 1
