@@ -344,6 +344,9 @@ CREATE TABLE retrieval.index_builds (
     error text DEFAULT ''::text NOT NULL,
     build_ms bigint DEFAULT 0 NOT NULL,
     queued_at timestamp with time zone DEFAULT now() NOT NULL,
+    built_rows bigint,
+    built_churn bigint DEFAULT 0 NOT NULL,
+    lists_given boolean DEFAULT false NOT NULL,
     CONSTRAINT index_builds_kind_check CHECK ((kind = ANY (ARRAY['hnsw'::text, 'ivfflat'::text, 'popular_hnsw'::text, 'attribute'::text]))),
     CONSTRAINT index_builds_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'building'::text, 'ready'::text, 'failed'::text])))
 );
@@ -387,6 +390,34 @@ CREATE TABLE retrieval.items (
     attachment_id bigint,
     CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'pending'::text, 'rejected'::text, 'flagged'::text]))),
     CONSTRAINT items_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'groups'::text, 'private'::text])))
+);
+
+CREATE TABLE retrieval.maintenance_jobs (
+    name text NOT NULL COLLATE pg_catalog."C",
+    next_run_at timestamp with time zone NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    last_success_at timestamp with time zone
+);
+
+CREATE TABLE retrieval.maintenance_runs (
+    job text NOT NULL COLLATE pg_catalog."C",
+    run_id bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    outcome text DEFAULT 'running'::text NOT NULL,
+    affected bigint DEFAULT 0 NOT NULL,
+    detail text DEFAULT ''::text NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    CONSTRAINT maintenance_runs_outcome_check CHECK ((outcome = ANY (ARRAY['running'::text, 'succeeded'::text, 'failed'::text, 'interrupted'::text])))
+);
+
+ALTER TABLE retrieval.maintenance_runs ALTER COLUMN run_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME retrieval.maintenance_runs_run_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE retrieval.migrations (
@@ -682,6 +713,12 @@ ALTER TABLE ONLY retrieval.item_engagement
 ALTER TABLE ONLY retrieval.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (collection_id, item_id);
 
+ALTER TABLE ONLY retrieval.maintenance_jobs
+    ADD CONSTRAINT maintenance_jobs_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY retrieval.maintenance_runs
+    ADD CONSTRAINT maintenance_runs_pkey PRIMARY KEY (job, run_id);
+
 ALTER TABLE ONLY retrieval.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
 
@@ -827,6 +864,9 @@ ALTER TABLE ONLY retrieval.embedding_versions
 
 ALTER TABLE ONLY retrieval.index_builds
     ADD CONSTRAINT index_builds_version_id_fkey FOREIGN KEY (version_id) REFERENCES retrieval.embedding_versions(version_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY retrieval.maintenance_runs
+    ADD CONSTRAINT maintenance_runs_job_fkey FOREIGN KEY (job) REFERENCES retrieval.maintenance_jobs(name) ON DELETE CASCADE;
 
 ALTER TABLE ONLY retrieval.model_artifacts
     ADD CONSTRAINT model_artifacts_model_version_id_fkey FOREIGN KEY (model_version_id) REFERENCES retrieval.model_versions(model_version_id) ON DELETE CASCADE;

@@ -212,8 +212,18 @@ SELECT EXISTS (SELECT FROM retrieval.{partition} WHERE recorded_at >= $1)
 DROP TABLE retrieval.{partition}
 
 -- name: prune_engagement
--- As old against the newest event as $1 is against the clock. Expects the primary key, a range of it.
-DELETE FROM retrieval.item_engagement AS g
-USING retrieval.collection_engagement AS e
-WHERE g.collection_id = e.collection_id
-    AND g.hour < $1::timestamptz - greatest($2::timestamptz - e.newest_event_at, interval '0')
+-- At most $3 rows, as old against the newest event as $1 is against the clock. Expects the primary keys, a range of that
+-- of item_engagement for each collection.
+DELETE FROM retrieval.item_engagement
+WHERE ctid = ANY(ARRAY(
+    SELECT g.ctid
+    FROM retrieval.collection_engagement AS e
+    CROSS JOIN LATERAL (
+        SELECT ctid FROM retrieval.item_engagement
+        WHERE collection_id = e.collection_id
+            AND hour < $1::timestamptz - greatest($2::timestamptz - e.newest_event_at, interval '0')
+        LIMIT $3
+    ) AS g
+    ORDER BY e.collection_id
+    LIMIT $3
+))

@@ -1,12 +1,18 @@
 -- name: queue_build
 -- A build that is under way or done is left alone unless a rebuild is asked for.
 INSERT INTO retrieval.index_builds AS b (
-    name, version_id, kind, dimension, attribute, m, ef_construction, lists, state, rebuild
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9)
+    name, version_id, kind, dimension, attribute, m, ef_construction, lists, state, rebuild, lists_given
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10)
 ON CONFLICT (name) DO UPDATE SET
     m = excluded.m, ef_construction = excluded.ef_construction, lists = excluded.lists, state = 'queued',
-    rebuild = excluded.rebuild, error = '', queued_at = now()
+    rebuild = excluded.rebuild, lists_given = excluded.lists_given, error = '', queued_at = now()
 WHERE b.state = 'failed' OR (excluded.rebuild AND b.state = 'ready')
+RETURNING name
+
+-- name: queue_rebuild
+-- With the settings it has, but for the lists.
+UPDATE retrieval.index_builds SET state = 'queued', rebuild = true, lists = $2, error = '', queued_at = now()
+WHERE name = $1 AND state = 'ready'
 RETURNING name
 
 -- name: next_build
@@ -22,7 +28,12 @@ UPDATE retrieval.index_builds SET state = 'building', error = '' WHERE name = $1
 
 -- name: finish_build
 UPDATE retrieval.index_builds
-SET state = 'ready', generation = generation + 1, build_ms = $2, rebuild = false WHERE name = $1
+SET
+    state = 'ready', generation = generation + 1, build_ms = $2, rebuild = false, built_rows = $3,
+    built_churn = coalesce((
+        SELECT n_tup_del + n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = to_regclass($4)
+    ), 0)
+WHERE name = $1
 
 -- name: fail_build
 UPDATE retrieval.index_builds SET state = 'failed', error = $2 WHERE name = $1
@@ -56,6 +67,7 @@ ANALYZE retrieval.{partition}
 -- name: report
 SELECT
     b.name, b.kind, b.dimension, b.state, b.generation, b.error, b.m, b.ef_construction, b.lists, b.build_ms,
+    coalesce(b.built_rows, 0) AS built_rows, b.lists_given,
     coalesce(pg_relation_size(to_regclass('retrieval.' || quote_ident(b.name))), 0) AS size_bytes,
     coalesce(p.phase, '') AS phase,
     CASE WHEN p.tuples_total > 0 THEN p.tuples_done::double precision / p.tuples_total
@@ -70,7 +82,7 @@ ORDER BY b.kind, b.dimension, b.name
 -- name: table_size
 SELECT
     greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS row_count,
-    pg_table_size(c.oid) AS table_bytes
+    pg_table_size(c.oid) AS table_bytes, pg_stat_get_dead_tuples(c.oid) AS dead_row_count
 FROM pg_class AS c WHERE c.oid = to_regclass($1)
 
 -- name: collection_of

@@ -27,7 +27,9 @@ from retrieval.faiss_cache.cache import FaissCache
 from retrieval.faiss_cache.cache_settings import CacheSettings
 from retrieval.faiss_cache.index import CachedIndex
 from retrieval.postgres.adapter import PostgresAdapter
+from retrieval.postgres.backup import back_up
 from retrieval.postgres.migrate import Migrator
+from retrieval.postgres.restore import restore
 from retrieval.reference.adapter import ReferenceAdapter
 from retrieval.transport.server import start_server
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from retrieval.faiss_cache.build import BuildReport
     from retrieval.faiss_cache.keeper import Build
     from retrieval.faiss_cache.manifest import Manifest
+    from retrieval.postgres.backup_manifest import BackupManifest
     from retrieval.training.run import Progress
     from retrieval.transport.server import RunningServer
 
@@ -253,5 +256,26 @@ async def migrating(settings: Settings) -> AsyncIterator[Migrator]:
     adapter = PostgresAdapter(settings)
     try:
         yield Migrator(await adapter.url())
+    finally:
+        await adapter.close()
+
+
+async def back_up_database(settings: Settings, file: Path, report: Callable[[str, int, int], None]) -> BackupManifest:
+    """Back up the configured database; see `back_up`."""
+    adapter = PostgresAdapter(settings)
+    try:
+        return await back_up(await adapter.url(), file, report)
+    finally:
+        await adapter.close()
+
+
+async def restore_database(
+    settings: Settings, file: Path, report: Callable[[str, int, int], None], *, replace: bool
+) -> BackupManifest:
+    """Restore a backup into the configured database; see `restore`."""
+    adapter = PostgresAdapter(settings)
+    try:
+        url = await adapter.url()
+        return await restore(url, file, settings.maintenance_work_mem_mb, report, replace=replace)
     finally:
         await adapter.close()

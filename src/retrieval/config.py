@@ -36,6 +36,17 @@ _POSITIVE = (
 _NOT_NEGATIVE = ("embedding_rpm", "embedding_tpm")
 MIN_RETENTION_DAYS = 90
 """The longest window of what trends, and what a user's profile draws on."""
+_RETENTIONS = {
+    "event_retention_days": MIN_RETENTION_DAYS,
+    "request_retention_days": 8,
+    "change_log_retention_h": 1,
+    "decision_retention_days": 1,
+    "failed_job_retention_days": 1,
+    "used_pair_retention_days": 1,
+    "pair_retention_days": 1,
+}
+"""The least of each; a day above what the contract promises of requests, and an hour for a cache that was cut off."""
+MIN_INDEX_CARE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,20 @@ class Settings:
     event_retention_days: int = 400
     """Events are kept for so many days after they happened and were recorded, by whole months; 90 or more. 0: for
     good."""
+    request_retention_days: int = 8
+    """Receipts of requests with a request id are kept so long: the contract promises 7 days. 0: for good."""
+    change_log_retention_h: int = 24
+    """The change log is kept so many hours; a cache that is further behind reads its collections anew. 0: for good."""
+    decision_retention_days: int = 90
+    """Decisions of the bandit can be rewarded so long. 0: for good."""
+    failed_job_retention_days: int = 7
+    """Embedding jobs that failed for good are kept so long, with their errors. 0: for good."""
+    used_pair_retention_days: int = 30
+    """Training pairs are kept so long after they were made, where a registered model was made of them. 0: for good."""
+    pair_retention_days: int = 400
+    """All other training pairs. 0: for good."""
+    index_care_interval_s: float = 3600.0
+    """As often as this, tables of vectors are vacuumed and indexes rebuilt where they need it. 0: never."""
     trending_refresh_s: float = 30.0
     """Lists of what trends are made anew as often as this where events came; long ones take a rest in between."""
     embedding_url: str = ""
@@ -134,8 +159,11 @@ class Settings:
             raise SettingsError(
                 "RETRIEVAL_EMBEDDING_URL and RETRIEVAL_EMBEDDING_MODELS go together: set both or neither"
             )
-        if self.event_retention_days != 0 and self.event_retention_days < MIN_RETENTION_DAYS:
-            raise SettingsError(f"RETRIEVAL_EVENT_RETENTION_DAYS must be 0 (for good) or at least {MIN_RETENTION_DAYS}")
+        for setting, least in _RETENTIONS.items():
+            if (value := getattr(self, setting)) != 0 and value < least:
+                raise SettingsError(f"RETRIEVAL_{setting.upper()} must be 0 (for good) or at least {least}")
+        if self.index_care_interval_s != 0 and not self.index_care_interval_s >= MIN_INDEX_CARE_S:
+            raise SettingsError(f"RETRIEVAL_INDEX_CARE_INTERVAL_S must be 0 (never) or at least {MIN_INDEX_CARE_S:g}")
         if not self.trending_refresh_s > 0:
             raise SettingsError("RETRIEVAL_TRENDING_REFRESH_S must be positive")
         if self.front not in _FRONTS:

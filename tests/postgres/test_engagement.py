@@ -321,7 +321,7 @@ async def test_statements_use_their_indexes(
         ("refresh_trending", "item_engagement_pkey", "1, 3600, 10, now()"),
         ("counts", "item_counts_pkey", "1, '{a,b}'"),
         ("edges", "owner_edges_pkey", "1, 'a', '{follow,mute}', '{1,2}'"),
-        ("prune_engagement", "item_engagement_pkey", "now(), now()"),
+        ("prune_engagement", "item_engagement_pkey", "now(), now(), 10"),
         ("fold", "event_batches_pkey", "100"),
     ):
         await connection.execute(f"PREPARE asked AS {sql[name]}")

@@ -36,6 +36,7 @@ async def test_grpcurl_lists_and_describes(server: ServerProcess) -> None:
         "retrieval.v1.TrainingService",
         "retrieval.v1.ProfileService",
         "retrieval.v1.EmbeddingJobService",
+        "retrieval.v1.MaintenanceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from retrieval.application.embedding_job_ports import EmbeddingJobStore
     from retrieval.application.engagement_ports import EngagementStore, UserFeed
     from retrieval.application.hybrid_ports import TextIndex
+    from retrieval.application.maintenance_ports import MaintenanceStore
     from retrieval.application.projection_ports import ProjectionStore
     from retrieval.application.relationship_ports import RelationshipStore
     from retrieval.application.training_ports import ModelRegistry, PairStore
@@ -88,7 +89,10 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """One index as it stands. `progress` in [0, 1]; `dimension` 0 for attribute indexes; unused settings 0."""
+    """One index as it stands. `progress` in [0, 1]; `dimension` 0 for attribute indexes; unused settings 0.
+
+    `lists_wanted`: what the present number of rows asks for, or a caller did; `built_rows`: rows at its last build.
+    """
 
     name: str
     kind: IndexKind
@@ -103,6 +107,8 @@ class IndexReport:
     ef_construction: int = 0
     lists: int = 0
     build_ms: int = 0
+    lists_wanted: int = 0
+    built_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ class VersionReport:
     row_count: int
     table_bytes: int
     indexes: tuple[IndexReport, ...]
+    dead_row_count: int = 0
 
 
 class CollectionStore(Protocol):
@@ -347,4 +354,5 @@ class Stores:
     relationships: RelationshipStore
     embedding_jobs: EmbeddingJobStore
     attachments: AttachmentStore
+    maintenance: MaintenanceStore
     cache: VectorCache | None = None

@@ -19,6 +19,8 @@ from retrieval.cli.attaching import (
     run_detach,
     run_resync,
 )
+from retrieval.cli.backups import run_backup, run_restore
+from retrieval.cli.care import add_care_arguments, run_care
 from retrieval.cli.loading import load_catalogue
 from retrieval.cli.pairs import add_export_arguments, add_generate_arguments, run_export, run_generate
 from retrieval.cli.reembedding import add_reembed_arguments, run_reembed
@@ -104,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     detach = commands.add_parser("detach", help="follow a table no more")
     add_detach_arguments(detach)
     _add_target(detach)
+    care = commands.add_parser("care", help="show the jobs that come round, or run one now")
+    add_care_arguments(care)
+    _add_target(care)
+    backup = commands.add_parser("backup", help="back up the database, while the service goes on")
+    backup.add_argument("file", type=Path, metavar="FILE", help="written with FILE.manifest.json beside it")
+    restoring = commands.add_parser("restore", help="restore a backup into a database that no service uses")
+    restoring.add_argument("file", type=Path, metavar="FILE")
+    restoring.add_argument("--replace", action="store_true", help="delete the collections that the database has")
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
@@ -151,6 +161,9 @@ _COMMANDS = {
     "attached": run_attached,
     "resync": run_resync,
     "detach": run_detach,
+    "care": run_care,
+    "backup": run_backup,
+    "restore": run_restore,
     "health": _health,
 }
 

@@ -5,29 +5,25 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import time
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from retrieval.cli.terminal import console
+from retrieval.cli.terminal import progress
 from retrieval.client.pairs import generate_request, pair_service, stream_request
 from retrieval.config import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from retrieval.cli.pair_files import PairFolder
     from retrieval.client.pairs import Columns
     from retrieval.config import Settings
 
 log = logging.getLogger("retrieval.training")
-_LOG_EVERY_S = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LABELS = {"both": None, "positive": True, "negative": False}
@@ -69,7 +65,7 @@ async def run_generate(settings: Settings, options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     async with pair_service(options.target, settings.admin_token, options.ca) as service:
-        with _progress() as show:
+        with progress(log) as show:
             done = await service.generate(
                 request,
                 lambda reply: show(
@@ -107,7 +103,7 @@ async def run_export(settings: Settings, options: argparse.Namespace) -> int:
             options.collection, options.model_version, LABELS[options.label], options.since, folder.resume_token
         )
         async with aclosing(service.stream(request)) as batches:
-            with _progress() as show:
+            with progress(log) as show:
                 await _write(batches, folder, options.part_pairs, show)
     sys.stdout.write(
         f"{folder.rows} pairs in {folder.next_part} parts at {options.out}, {folder.rows - before} of them new\n"
@@ -129,27 +125,6 @@ async def _write(
                 if part.rows >= part_pairs:
                     full = True
                     break
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows how far it is: a line that changes on a terminal, a log line every two seconds on a pipe."""
-    if console.is_terminal:
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
-        ) as bars:
-            task = bars.add_task("starting")
-            yield lambda text: bars.update(task, description=text)
-        return
-    last = time.monotonic()
-
-    def note(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _LOG_EVERY_S:
-            last = time.monotonic()
-            log.info("%s", text)
-
-    yield note
 
 
 def _moment(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from retrieval.client.embedding_jobs import EmbeddingJobClient
+from retrieval.client.maintenance import MaintenanceClient
 from retrieval.client.training import TrainingClient
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import common_pb2 as common_pb
@@ -49,6 +50,7 @@ class RetrievalClient:
         self.profiles = profiles_grpc.ProfileServiceStub(self.channel)
         self.training = TrainingClient(self.channel, admin_token=admin_token)
         self.embedding_jobs = EmbeddingJobClient(self.channel, admin_token=admin_token)
+        self.maintenance = MaintenanceClient(self.channel, admin_token=admin_token)
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.maintenance_ports import MaintenanceJob
 from retrieval.application.ports import Stores
 from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.attach.attachments import PostgresAttachments
@@ -21,15 +22,18 @@ from retrieval.postgres.events import PostgresEvents
 from retrieval.postgres.facts import FactsCache
 from retrieval.postgres.folding import FOLD_INTERVAL_S, EventFolder
 from retrieval.postgres.index import PostgresIndex
+from retrieval.postgres.index_health import IndexHealth
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
+from retrieval.postgres.maintenance import FOLDING, LOOK_S, TRENDS, PostgresMaintenance
 from retrieval.postgres.migrate import Migrator, require_current_schema
 from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
 from retrieval.postgres.projections import PostgresProjections
+from retrieval.postgres.pruning import Pruning
 from retrieval.postgres.relationships import PostgresRelationships
-from retrieval.postgres.retention import PRUNE_INTERVAL_S, Retention
+from retrieval.postgres.retention import Retention
 from retrieval.postgres.text_index import PostgresText
 from retrieval.postgres.trending import TrendingLists
 from retrieval.postgres.user_feed import PostgresUserFeed
@@ -75,8 +79,8 @@ class PostgresAdapter:
     async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
-        Without `chores`, others add up events, make trends, drop old months, queue texts to embed and follow attached
-        tables.
+        Without `chores`, others add up events, make trends, queue texts to embed, follow attached tables and run the
+        jobs that come round.
         """
         url = await self.prepare(migrate=migrate)
         self._database = Database(url, self._settings)
@@ -92,11 +96,15 @@ class PostgresAdapter:
         self._embedding_jobs = PostgresEmbeddingJobs(self._database, collections.forget)
         database, folder, trending = self._database, EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
+        pairs, bandits = PostgresPairs(self._database), PostgresBandits(self._database)
+        pruning = Pruning(self._database, self._settings, pairs, bandits, self._embedding_jobs)
+        jobs = self._jobs(retention, pruning, IndexHealth(self._database, self._builder))
+        maintenance = PostgresMaintenance(self._database, jobs, self._chores, self._settings.trending_refresh_s)
         if chores:
-            self._chores.start("adding up events", folder.fold, FOLD_INTERVAL_S)
-            self._chores.start("making trends", trending.refresh_stale, self._settings.trending_refresh_s)
-            self._chores.start("retention", retention.prune_expired, PRUNE_INTERVAL_S)
             self._chores.start("queueing texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S)
+            self._chores.start(FOLDING, folder.fold, FOLD_INTERVAL_S)
+            self._chores.start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s)
+            self._chores.start("maintenance", maintenance.run_due, LOOK_S)
         profiles = PostgresProfiles(self._database, self._user_feed)
         projections = PostgresProjections(self._database)
         self.follower = AttachmentFollower(self._database, collections, projections)
@@ -111,8 +119,8 @@ class PostgresAdapter:
             PostgresEngagement(self._database, self._user_feed, folder, trending, retention),
             self._user_feed,
             PostgresModels(self._database),
-            PostgresPairs(self._database),
-            PostgresBandits(self._database),
+            pairs,
+            bandits,
             profiles,
             profiles,
             profiles,
@@ -121,7 +129,23 @@ class PostgresAdapter:
             PostgresRelationships(self._database),
             self._embedding_jobs,
             PostgresAttachments(self._database, self.follower),
+            maintenance,
         )
+
+    def _jobs(self, retention: Retention, pruning: Pruning, health: IndexHealth) -> list[MaintenanceJob]:
+        """What comes round. A job of a new feature is one more line."""
+        day_s, hour_s, care_s = 24 * 3600.0, 3600.0, self._settings.index_care_interval_s
+        return [
+            *([MaintenanceJob("index-care", care_s, health.care, "vacuums and rebuilds indexes")] if care_s else ()),
+            MaintenanceJob("prune-events", day_s, retention.prune_expired, "drops months of events that are too old"),
+            MaintenanceJob("prune-requests", day_s, pruning.requests, "forgets receipts of requests that are too old"),
+            MaintenanceJob("prune-change-log", hour_s, pruning.changes, "shortens the change log that caches follow"),
+            MaintenanceJob("prune-decisions", day_s, pruning.decisions, "forgets old decisions of the bandit"),
+            MaintenanceJob(
+                "prune-embedding-jobs", day_s, pruning.embedding_jobs, "forgets texts that could not be embedded"
+            ),
+            MaintenanceJob("prune-pairs", day_s, pruning.pairs, "deletes training pairs that were used or are too old"),
+        ]
 
     @property
     def changes(self) -> ChangeFeed:

@@ -8,6 +8,7 @@ from retrieval.application.engagement_ports import EdgeReceipt, ErasedRows, NewI
 from retrieval.domain.engagement import ItemCounts, user_hash
 from retrieval.domain.owner_edges import MAX_FOLLOWED, MAX_TURNED_DOWN, EdgeKind, OwnerEdges
 from retrieval.postgres.sql_files import queries
+from retrieval.postgres.statements import affected
 from retrieval.postgres.times import to_micros
 from retrieval.postgres.user_feed import payloads
 
@@ -66,7 +67,7 @@ class PostgresEngagement:
         sql = queries("engagement")
         async with self._database.transaction() as connection:
             changed = [
-                _affected(
+                affected(
                     await connection.execute(
                         sql[statement],
                         collection.collection_id,
@@ -126,7 +127,7 @@ class PostgresEngagement:
         async with self._database.transaction() as connection:
             erased = ErasedRows(
                 *[
-                    _affected(await connection.execute(sql[f"erase_{what}"], collection.collection_id, user_id))
+                    affected(await connection.execute(sql[f"erase_{what}"], collection.collection_id, user_id))
                     for what in ("events", "edges", "profiles", "pairs")
                 ]
             )
@@ -136,8 +137,3 @@ class PostgresEngagement:
 
     def _announce(self, collection: Collection, user_id: str) -> None:
         self._feed.announce(collection.collection_id, frozenset({user_hash(user_id)}))
-
-
-def _affected(status: str) -> int:
-    """How many rows a statement wrote, by its status: `INSERT 0 3`, `DELETE 3`."""
-    return int(status.rpartition(" ")[2])

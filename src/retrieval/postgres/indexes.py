@@ -44,7 +44,7 @@ PRESETS = ((1024, 32, 200), (256, 16, 100), (0, 8, 50))
 The full dimension has nothing after it and gets the middle one at least."""
 
 BUILTIN_INDEXED = {"owner_id": ("btree", "owner_id"), "tags": ("gin", "tags"), "created_at": ("btree", "created_at")}
-_BUILD_LOCK = 0x7265_7472_6965_7602  # "retriev", 2: one build at a time, whichever process runs it
+BUILD_LOCK = 0x7265_7472_6965_7602  # "retriev", 2: one build at a time, whichever process runs it
 _IDLE_POLL_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -103,11 +103,20 @@ class PostgresIndexBuilder:
         queued = []
         async with self._database.transaction() as connection:
             for entry in _wanted(collection, version, spec, rows):
-                name = await connection.fetchval(queries("indexes")["queue_build"], *entry, spec.rebuild)
+                name = await connection.fetchval(
+                    queries("indexes")["queue_build"], *entry, spec.rebuild, spec.lists is not None
+                )
                 if name is not None:
                     queued.append(name)
         self._wake.set()
         return queued
+
+    async def rebuild(self, name: str, lists: int) -> bool:
+        """Queue an index that is ready to be built anew, with so many lists; whether it was."""
+        async with self._database.connection() as connection:
+            queued = await connection.fetchval(queries("indexes")["queue_rebuild"], name, lists)
+        self._wake.set()
+        return queued is not None
 
     async def report(self, collection: Collection, version: EmbeddingVersion) -> VersionReport:  # noqa: ARG002
         """See `IndexBuilder`."""
@@ -115,8 +124,13 @@ class PostgresIndexBuilder:
         async with self._database.connection() as connection:
             size = await connection.fetchrow(queries("indexes")["table_size"], table)
             rows = await connection.fetch(queries("indexes")["report"], version.version_id, table)
+        if size is None:
+            return VersionReport(0, 0, ())
         return VersionReport(
-            size["row_count"] if size else 0, size["table_bytes"] if size else 0, tuple(_report(r) for r in rows)
+            size["row_count"],
+            size["table_bytes"],
+            tuple(_report(r, size["row_count"]) for r in rows),
+            size["dead_row_count"],
         )
 
     async def wait_idle(self) -> None:
@@ -147,7 +161,7 @@ class PostgresIndexBuilder:
             # Not waited for inside Postgres: the statement would hold a snapshot, for whose end the concurrent build of
             # the process that has the lock waits in turn.
             while not await connection.fetchval(  # noqa: ASYNC110 - it is another process that ends the wait
-                "SELECT pg_try_advisory_lock($1)", _BUILD_LOCK
+                "SELECT pg_try_advisory_lock($1)", BUILD_LOCK
             ):
                 await asyncio.sleep(_IDLE_POLL_S)
             await connection.execute(f"SET maintenance_work_mem = '{self._memory}MB'")
@@ -173,8 +187,10 @@ class PostgresIndexBuilder:
             text = getattr(error, "sqlstate", None) or type(error).__name__
             await connection.execute(sql["fail_build"], name, f"the build failed ({text}); the server log says more")
             return
+        table = partition(version.version_id)
+        count = await connection.fetchval(fill(sql["count_rows"], partition=table))
         elapsed_ms = int((time.perf_counter() - started) * 1000)
-        await connection.execute(sql["finish_build"], name, elapsed_ms)
+        await connection.execute(sql["finish_build"], name, elapsed_ms, count, f"retrieval.{table}")
         log.info("index %s is ready after %.1f s", name, elapsed_ms / 1000)
 
     async def _owner(self, connection: Any, version_id: int) -> tuple[Collection, EmbeddingVersion]:
@@ -247,7 +263,7 @@ def _create_statement(job: Any, name: str, collection: Collection, version: Embe
     )
 
 
-def _report(row: Any) -> IndexReport:
+def _report(row: Any, rows: int) -> IndexReport:
     state = IndexState(row["state"])
     return IndexReport(
         name=row["name"],
@@ -263,4 +279,6 @@ def _report(row: Any) -> IndexReport:
         ef_construction=row["ef_construction"],
         lists=row["lists"],
         build_ms=row["build_ms"],
+        lists_wanted=default_lists(rows) if row["kind"] == "ivfflat" and not row["lists_given"] else row["lists"],
+        built_rows=row["built_rows"],
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.up\.sql")
 T = TypeVar("T")
-_LOCK = 0x7265_7472_6965_7603  # "retriev", 3
+MIGRATION_LOCK = 0x7265_7472_6965_7603  # "retriev", 3
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Migrator:
             )
             try:
                 await check_versions(connection)
-                await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+                await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
                 await self._prepare(connection)
                 return await work(connection)
             finally:

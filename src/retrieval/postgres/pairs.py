@@ -9,6 +9,7 @@ from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.postgres.interactions import PostgresInteractions
 from retrieval.postgres.pair_rows import pair_columns, read_pair
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.statements import affected
 from retrieval.postgres.times import to_moment
 
 if TYPE_CHECKING:
@@ -90,22 +91,25 @@ class PostgresPairs(PostgresInteractions):
         sql = queries("pairs")
         async with self._database.transaction() as connection:
             await connection.execute(sql["hold_erased"], user_id)
-            return _affected(await connection.execute(sql["erase_user"], collection.collection_id, user_id))
+            return affected(await connection.execute(sql["erase_user"], collection.collection_id, user_id))
 
     async def prune(self, before: int) -> int:
         """See `PairStore`."""
-        sql, pruned = queries("pairs"), 0
+        return await self._prune(queries("pairs")["used_runs"], before)
+
+    async def prune_all(self, before: int) -> int:
+        """Delete pairs made before that moment, by whichever run; returns how many."""
+        return await self._prune(queries("pruning")["runs"], before)
+
+    async def _prune(self, runs: str, before: int) -> int:
+        sql, pruned = queries("pairs")["prune_run"], 0
         async with self._database.connection() as connection:
-            for collection_id, run_id in await connection.fetch(sql["used_runs"]):
-                while deleted := _affected(
-                    await connection.execute(sql["prune_run"], collection_id, run_id, to_moment(before), PRUNE_PAIRS)
+            for collection_id, run_id in await connection.fetch(runs):
+                while deleted := affected(
+                    await connection.execute(sql, collection_id, run_id, to_moment(before), PRUNE_PAIRS)
                 ):
                     pruned += deleted
         return pruned
-
-
-def _affected(status: str) -> int:
-    return int(status.rpartition(" ")[2])
 
 
 def _progress(row: Any, collection: Collection) -> RunProgress:

@@ -11,6 +11,7 @@ import asyncpg
 from retrieval.domain.engagement import DAY_US
 from retrieval.postgres.events import DDL_LOCK
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.statements import affected
 from retrieval.postgres.times import to_moment
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from retrieval.postgres.database import Database
 
-PRUNE_INTERVAL_S = 24 * 3600.0
+ROWS_AT_ONCE = 10_000
+"""Rows that a statement deletes: none holds its locks for long."""
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +32,9 @@ class Retention:
         self._database = database
         self._days = days
 
-    async def prune_expired(self) -> None:
-        """Drop what is older than the retention."""
-        if self._days:
-            await self.prune(time.time_ns() // 1000 - self._days * DAY_US)
+    async def prune_expired(self) -> int:
+        """Drop what is older than the retention; returns how many months."""
+        return await self.prune(time.time_ns() // 1000 - self._days * DAY_US) if self._days else 0
 
     async def prune(self, before: int) -> int:
         """See `EngagementStore.prune_events`."""
@@ -42,10 +43,10 @@ class Retention:
         async with self._database.connection() as connection:
             months = [r["partition"] for r in await connection.fetch(sql["event_months"]) if r["ends"] <= moment]
         dropped = [month for month in months if await self._drop(month, moment)]
+        rows, now = 0, to_moment(time.time_ns() // 1000)
         async with self._database.connection() as connection:
-            now = to_moment(time.time_ns() // 1000)
-            status = await connection.execute(sql["prune_engagement"], moment, now)
-        rows = int(status.rpartition(" ")[2])
+            while count := affected(await connection.execute(sql["prune_engagement"], moment, now, ROWS_AT_ONCE)):
+                rows += count
         if dropped or rows:
             log.info(
                 "retention: dropped %s and %d hours of engagement of items, all before %s",

@@ -13,6 +13,7 @@ from retrieval.reference.engagement import ReferenceEngagement
 from retrieval.reference.events import ReferenceEvents
 from retrieval.reference.index import ReferenceIndex
 from retrieval.reference.items import ReferenceItems
+from retrieval.reference.maintenance import ReferenceMaintenance
 from retrieval.reference.memory import Memory
 from retrieval.reference.models import ReferenceModels
 from retrieval.reference.pairs import ReferencePairs
@@ -62,25 +63,28 @@ class ReferenceAdapter:
         memory, feed = Memory(), ReferenceUserFeed()
         self._open = True
         profiles = ReferenceProfiles(memory, feed)
+        engagement, bandits, pairs = ReferenceEngagement(memory, feed), ReferenceBandits(memory), ReferencePairs(memory)
+        embedding_jobs = ReferenceEmbeddingJobs(memory)
         return Stores(
             ReferenceCollections(memory),
             ReferenceItems(memory),
             ReferenceIndex(memory),
             ReferenceEvents(memory, feed),
             ReferenceIndexBuilder(memory),
-            ReferenceEngagement(memory, feed),
+            engagement,
             feed,
             ReferenceModels(memory),
-            ReferencePairs(memory),
-            ReferenceBandits(memory),
+            pairs,
+            bandits,
             profiles,
             profiles,
             profiles,
             ReferenceProjections(memory),
             ReferenceText(memory),
             ReferenceRelationships(memory),
-            ReferenceEmbeddingJobs(memory),
+            embedding_jobs,
             ReferenceAttachments(),
+            ReferenceMaintenance(memory, engagement, bandits, pairs, embedding_jobs),
         )
 
     async def is_alive(self) -> bool:

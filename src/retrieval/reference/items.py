@@ -99,7 +99,7 @@ class ReferenceItems:
         self._memory.writes += 1
         receipt = WriteReceipt(affected, make_token(self._memory.writes))
         if request_id:
-            held.requests[request_id] = (fingerprint, receipt)
+            held.requests[request_id] = (fingerprint, receipt, self._memory.now_us())
         return receipt
 
     async def get(

@@ -72,18 +72,19 @@ class Embeddings:
 class Held:
     """A collection with everything in it.
 
-    `embeddings` by version id, `requests` by request id; `engagement` by item and hour, `counts` by item; `edges`:
-    since when, by user and edge. `models` by type and version, `activations`: versions in the order in which they
-    became active, by type; `runs` by run id; `pairs` with the time they were made, by model version. `arms` by context
-    and strategy, `decisions` by id, of which those in `rewarded` had their reward. `projections` by version id,
-    `relationships` by their settled keys; `jobs` by version id, of versions that embed texts, and item id.
+    `embeddings` by version id; `requests` by request id, with when they were applied; `engagement` by item and hour,
+    `counts` by item; `edges`: since when, by user and edge. `models` by type and version, `activations`: versions in
+    the order in which they became active, by type; `runs` by run id; `pairs` with the time they were made, by model
+    version. `arms` by context and strategy, `decisions` by id, of which those in `rewarded` had their reward.
+    `projections` by version id, `relationships` by their settled keys; `jobs` by version id, of versions that embed
+    texts, and item id.
     """
 
     collection: Collection
     items: dict[str, Item] = field(default_factory=dict)
     embeddings: dict[int, Embeddings] = field(default_factory=dict)
     events: dict[EventKey, Event] = field(default_factory=dict)
-    requests: dict[str, tuple[bytes, WriteReceipt]] = field(default_factory=dict)
+    requests: dict[str, tuple[bytes, WriteReceipt, int]] = field(default_factory=dict)
     engagement: dict[tuple[str, int], float] = field(default_factory=dict)
     counts: dict[str, ItemCounts] = field(default_factory=dict)
     edges: dict[tuple[str, OwnerEdge], int] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from retrieval.transport.fronts.front import Methods, Offer
 from retrieval.transport.health import HealthMonitor
 from retrieval.transport.hot_search import HotSearch
 from retrieval.transport.item_servicer import ItemServicer
+from retrieval.transport.maintenance_servicer import MaintenanceServicer
 from retrieval.transport.profile_servicer import ProfileServicer
 from retrieval.transport.reflection import add_reflection
 from retrieval.transport.retrieval_servicer import RetrievalServicer
@@ -30,6 +31,8 @@ from retrieval.v1 import (
     feedback_service_pb2_grpc,
     item_service_pb2,
     item_service_pb2_grpc,
+    maintenance_service_pb2,
+    maintenance_service_pb2_grpc,
     profile_service_pb2,
     profile_service_pb2_grpc,
     retrieval_service_pb2,
@@ -56,6 +59,7 @@ SERVICES = tuple(
         (training_service_pb2, "TrainingService"),
         (profile_service_pb2, "ProfileService"),
         (embedding_job_service_pb2, "EmbeddingJobService"),
+        (maintenance_service_pb2, "MaintenanceService"),
     )
 )
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -129,6 +133,9 @@ def _methods(service: Service, settings: Settings, health: HealthMonitor) -> Met
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(service), methods)
     embedding_job_service_pb2_grpc.add_EmbeddingJobServiceServicer_to_server(
         EmbeddingJobServicer(service, settings.admin_token), methods
+    )
+    maintenance_service_pb2_grpc.add_MaintenanceServiceServicer_to_server(
+        MaintenanceServicer(service, settings.admin_token), methods
     )
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, methods)
     add_reflection(methods, (*SERVICES, HEALTH))

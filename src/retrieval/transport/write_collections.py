@@ -61,6 +61,7 @@ def write_stats(version: EmbeddingVersion, report: VersionReport) -> pb.GetIndex
         row_count=report.row_count,
         table_bytes=report.table_bytes,
         indexes=[_write_index(index) for index in report.indexes],
+        dead_row_count=report.dead_row_count,
     )
 
 
@@ -79,4 +80,6 @@ def _write_index(index: IndexReport) -> pb.IndexStats:
         ef_construction=index.ef_construction,
         lists=index.lists,
         build_ms=index.build_ms,
+        lists_wanted=index.lists_wanted,
+        built_row_count=index.built_rows,
     )

@@ -307,7 +307,7 @@ class GetIndexStatsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., embedding_version: _Optional[int] = ...) -> None: ...
 
 class IndexStats(_message.Message):
-    __slots__ = ("name", "kind", "dimension", "state", "progress", "size_bytes", "generation", "phase", "error", "m", "ef_construction", "lists", "build_ms")
+    __slots__ = ("name", "kind", "dimension", "state", "progress", "size_bytes", "generation", "phase", "error", "m", "ef_construction", "lists", "build_ms", "lists_wanted", "built_row_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +321,8 @@ class IndexStats(_message.Message):
     EF_CONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
     LISTS_FIELD_NUMBER: _ClassVar[int]
     BUILD_MS_FIELD_NUMBER: _ClassVar[int]
+    LISTS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    BUILT_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: IndexKind
     dimension: int
@@ -334,7 +336,9 @@ class IndexStats(_message.Message):
     ef_construction: int
     lists: int
     build_ms: int
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[IndexKind, str]] = ..., dimension: _Optional[int] = ..., state: _Optional[_Union[IndexState, str]] = ..., progress: _Optional[float] = ..., size_bytes: _Optional[int] = ..., generation: _Optional[int] = ..., phase: _Optional[str] = ..., error: _Optional[str] = ..., m: _Optional[int] = ..., ef_construction: _Optional[int] = ..., lists: _Optional[int] = ..., build_ms: _Optional[int] = ...) -> None: ...
+    lists_wanted: int
+    built_row_count: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[IndexKind, str]] = ..., dimension: _Optional[int] = ..., state: _Optional[_Union[IndexState, str]] = ..., progress: _Optional[float] = ..., size_bytes: _Optional[int] = ..., generation: _Optional[int] = ..., phase: _Optional[str] = ..., error: _Optional[str] = ..., m: _Optional[int] = ..., ef_construction: _Optional[int] = ..., lists: _Optional[int] = ..., build_ms: _Optional[int] = ..., lists_wanted: _Optional[int] = ..., built_row_count: _Optional[int] = ...) -> None: ...
 
 class CalibratedPlan(_message.Message):
     __slots__ = ("target_recall", "dimension", "ef_search", "shortlist", "recall", "microseconds")
@@ -393,20 +397,22 @@ class CacheStats(_message.Message):
     def __init__(self, state: _Optional[_Union[CacheState, str]] = ..., generation: _Optional[int] = ..., row_count: _Optional[int] = ..., delta_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., size_bytes: _Optional[int] = ..., build_ms: _Optional[int] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., plans: _Optional[_Iterable[_Union[CalibratedPlan, _Mapping]]] = ...) -> None: ...
 
 class GetIndexStatsResponse(_message.Message):
-    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes", "cache", "measured_recall")
+    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes", "cache", "measured_recall", "dead_row_count")
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     INDEXES_FIELD_NUMBER: _ClassVar[int]
     CACHE_FIELD_NUMBER: _ClassVar[int]
     MEASURED_RECALL_FIELD_NUMBER: _ClassVar[int]
+    DEAD_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     embedding_version: int
     row_count: int
     table_bytes: int
     indexes: _containers.RepeatedCompositeFieldContainer[IndexStats]
     cache: CacheStats
     measured_recall: MeasuredRecall
-    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ..., cache: _Optional[_Union[CacheStats, _Mapping]] = ..., measured_recall: _Optional[_Union[MeasuredRecall, _Mapping]] = ...) -> None: ...
+    dead_row_count: int
+    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ..., cache: _Optional[_Union[CacheStats, _Mapping]] = ..., measured_recall: _Optional[_Union[MeasuredRecall, _Mapping]] = ..., dead_row_count: _Optional[int] = ...) -> None: ...
 
 class PrewarmCacheRequest(_message.Message):
     __slots__ = ("collection", "embedding_version")
