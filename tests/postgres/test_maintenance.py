@@ -19,9 +19,9 @@ from retrieval.postgres import pruning as pruning_module
 from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.chores import Chores
 from retrieval.postgres.database import Database
+from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.maintenance import PostgresMaintenance
 from retrieval.postgres.migrate import Migrator
-from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.pruning import Pruning
 from tests.postgres.conftest import scratch_database
