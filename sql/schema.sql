@@ -125,9 +125,15 @@ CREATE TABLE retrieval.embeddings (
     rating_count bigint NOT NULL,
     tags text[] NOT NULL,
     attributes jsonb NOT NULL,
-    created_at timestamp with time zone NOT NULL
+    created_at timestamp with time zone NOT NULL,
+    text_start integer,
+    text_end integer,
+    start_ms bigint,
+    end_ms bigint,
+    chunk_text text
 )
 PARTITION BY LIST (version_id);
+ALTER TABLE ONLY retrieval.embeddings ALTER COLUMN embedding SET STORAGE MAIN;
 
 CREATE TABLE retrieval.event_batches (
     "position" bigint NOT NULL,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_DIMENSION = 4000
 """pgvector indexes at most 4,000 half-precision dimensions (pgvector README, "HNSW")."""
+
+MAX_CHUNKS = 256
+"""Chunks of an item."""
 
 DEFAULT_TEXT_LANGUAGE = "simple"
 """Words as they stand, in lower case: no stems, no stop words."""
@@ -156,10 +159,33 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One embedding of an item. `vector`: (dim,) float16, C-contiguous, unit L2 under cosine."""
+    """One embedding of an item. `vector`: (dim,) float16, C-contiguous, unit L2 under cosine.
+
+    Where in the item it is: see `ChunkPlace`.
+    """
 
     chunk_index: int
     vector: NDArray[np.float16]
+    text_span: tuple[int, int] | None = None
+    time_range_ms: tuple[int, int] | None = None
+    text: str = ""
+
+    @property
+    def place(self) -> ChunkPlace:
+        """The chunk without its vector."""
+        return ChunkPlace(self.chunk_index, self.text_span, self.time_range_ms, self.text)
+
+
+class ChunkPlace(NamedTuple):
+    """Where in its item a chunk is, as far as that was said.
+
+    `text_span`: code points of the item's text, `time_range_ms`: milliseconds, both half open; `text`: the chunk's own.
+    """
+
+    chunk_index: int
+    text_span: tuple[int, int] | None = None
+    time_range_ms: tuple[int, int] | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

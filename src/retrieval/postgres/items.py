@@ -13,18 +13,18 @@ from retrieval.domain.errors import FailedPreconditionError, NotFoundError, Unav
 from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import EMBEDDING_COLUMNS, ITEM_COLUMNS, CopyRows
-from retrieval.postgres.item_rows import read_item
+from retrieval.postgres.item_rows import read_item, read_place
 from retrieval.postgres.names import partition
-from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility
+from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility, visible_rows
 from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.model import ChunkPlace, Collection, EmbeddingVersion, Item, Viewer
     from retrieval.postgres.database import Database
 
 WRITE_ATTEMPTS = 5
@@ -165,6 +165,27 @@ class PostgresItems:
             chunks = await self._chunks(connection, version, ids, viewer, walled=walled) if with_chunks else {}
         return {r["item_id"]: read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
 
+    async def get_placed(
+        self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
+    ) -> dict[str, tuple[Item, ChunkPlace | None]]:
+        """See `ItemStore`."""
+        walled = self._database.walls(viewer)
+        parameters = Parameters(collection.collection_id, list(chunks), list(chunks.values()), walled=walled)
+        sql = fill(
+            queries("items")["get_placed_items"],
+            predicate=compile_predicate(Predicate(viewer=viewer), collection, parameters),
+            # The policies have been told of the viewer where items are read, which comes first.
+            visible=visible_rows(viewer, parameters),
+            partition=partition(version.version_id),
+            version_id=version.version_id,
+        )
+        async with self._database.searching(None, walled=walled) as connection:
+            rows = await connection.fetch(sql, *parameters.values)
+        return {
+            r["item_id"]: (read_item(r, collection, ()), None if r["chunk_index"] is None else read_place(r))
+            for r in rows
+        }
+
     async def list_after(
         self,
         collection: Collection,
@@ -200,8 +221,10 @@ class PostgresItems:
             predicate=compile_visibility(viewer, parameters),
         )
         found: dict[str, tuple[Chunk, ...]] = {}
-        for item_id, chunk_index, embedding in await connection.fetch(sql, *parameters.values):
-            found[item_id] = (*found.get(item_id, ()), Chunk(chunk_index, embedding.to_numpy()))
+        for row in await connection.fetch(sql, *parameters.values):
+            place, item_id = read_place(row), row["item_id"]
+            chunk = Chunk(place.chunk_index, row["embedding"].to_numpy(), *place[1:])
+            found[item_id] = (*found.get(item_id, ()), chunk)
         return found
 
     async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:

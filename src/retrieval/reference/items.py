@@ -14,9 +14,9 @@ from retrieval.reference.admission import admitted
 from retrieval.reference.tokens import check_token, make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.model import ChunkPlace, Collection, EmbeddingVersion, Item, Viewer
     from retrieval.domain.search import Predicate
     from retrieval.reference.memory import Held, Memory
 
@@ -109,6 +109,15 @@ class ReferenceItems:
         held = self._memory.held(collection)
         found = (held.items[i] for i in dict.fromkeys(item_ids) if i in held.items)
         return {i.item_id: _read(held, version, i, with_chunks=with_chunks) for i in found if can_see(i, viewer)}
+
+    async def get_placed(
+        self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
+    ) -> dict[str, tuple[Item, ChunkPlace | None]]:
+        """See `ItemStore`."""
+        found = await self.get(collection, version, list(chunks), viewer, with_chunks=False)
+        embeddings = self._memory.held(collection).embeddings[version.version_id]
+        places = {i: {c.chunk_index: c.place for c in embeddings.of(i)} for i in found}
+        return {i: (item, places[i].get(chunks[i])) for i, item in found.items()}
 
     async def list_after(
         self,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.model import Chunk
+from retrieval.domain.model import MAX_CHUNKS
 from retrieval.domain.projection import settle, settle_rows
+from retrieval.transport.read_places import placed_chunk
 from retrieval.transport.validate import count, within
 
 if TYPE_CHECKING:
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import EmbeddingVersion, Metric
+    from retrieval.domain.model import Chunk, EmbeddingVersion, Metric
     from retrieval.domain.projection import Projection
     from retrieval.v1 import common_pb2 as common_pb
 
-MAX_CHUNKS = 256
 MAX_CHUNK_INDEX = 32_767
 
 
@@ -52,7 +52,10 @@ def read_chunks(
 
     rows = _single_rows(items, version.dimension, metric, projection)
     if rows is not None:
-        return [(Chunk(item.chunks[0].chunk_index, row),) for item, row in zip(items, rows, strict=True)]
+        return [
+            (placed_chunk(item.chunks[0], item, f"items[{number}].chunks[0]", row),)
+            for number, (item, row) in enumerate(zip(items, rows, strict=True))
+        ]
     return [_chunks(item, f"items[{number}].chunks", settled) for number, item in enumerate(items)]
 
 
@@ -91,5 +94,5 @@ def _chunks(
         if index in chunks:
             raise InvalidArgumentError.of(f"{where}.chunk_index", f"{index} is there twice", reason="DUPLICATE_CHUNK")
         vector = f"{where}.vector"
-        chunks[index] = Chunk(index, settled(read_vector(message.vector, vector), vector))
+        chunks[index] = placed_chunk(message, item, where, settled(read_vector(message.vector, vector), vector))
     return tuple(chunks.values())

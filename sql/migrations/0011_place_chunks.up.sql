@@ -1,0 +1,9 @@
+-- Where in its item a chunk is. Read with the items of a page, never by searches, which read the rows by thousands: the
+-- vector stays in the row, and what makes a row longer than a page, such as a long text, goes out of line before it.
+ALTER TABLE retrieval.embeddings
+ADD COLUMN text_start integer,
+ADD COLUMN text_end integer,
+ADD COLUMN start_ms bigint,
+ADD COLUMN end_ms bigint,
+ADD COLUMN chunk_text text;
+ALTER TABLE retrieval.embeddings ALTER COLUMN embedding SET STORAGE MAIN;
