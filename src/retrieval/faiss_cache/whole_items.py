@@ -87,7 +87,7 @@ def _best(
     distances = view.compared(query, rows, dimension)
     item_ids, chunks = view.item_ids(rows), view.chunk_indexes(rows)
     best: dict[str, int] = {}
-    for row in np.lexsort((chunks, distances)).tolist():
+    for row in np.lexsort((np.array(chunks), distances)).tolist():
         best.setdefault(item_ids[row], row)
     away = distances.tolist()
     order = sorted(best.values(), key=lambda row: (away[row], item_ids[row]))[:count]
