@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from retrieval.application.rank_items import RankItems
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
 from retrieval.domain.filters import Filter, MatchAny, Range, TypedValue
 from retrieval.domain.hybrid import HybridMode
-from retrieval.domain.model import AttributeType, Viewer
+from retrieval.domain.model import AttributeType, Chunk, Viewer
 from retrieval.domain.search import Diversity, IndexScope, SearchOptions, SearchParams, Shortfall, Source, Stage
 from retrieval.domain.text_query import NO_TEXT
 from retrieval.domain.vectors import distances, to_half
@@ -183,3 +184,21 @@ async def test_any_numbers_of_chunks(stores: Stores, oracle: Backend, seed: int,
     assert len(result.hits) == min(limit, 40)
     assert [h.distance for h in result.hits] == pytest.approx(sorted(away.values())[:limit], abs=2e-3)
     assert {h.item_id for h in result.hits} <= set(away)
+
+
+async def test_more_chunks_than_any_pool_holds(stores: Stores, name: str) -> None:
+    """30 items of 256 chunks stand between the query and the others."""
+    data = make(name, 60, dimension=4, seed=31)
+    rng = np.random.default_rng(37)
+    centre = np.array([1.0, 0, 0, 0])
+    items = {}
+    for number, item in enumerate(data.items.values()):
+        near = number < 30
+        rows = centre + (0.01 * rng.standard_normal((256, 4)) if near else np.array([[0, 1, 0, 0]]))
+        chunks = (Chunk(n, to_half(r.astype(np.float32), 4, data.metric, "vector")) for n, r in enumerate(rows))
+        items[item.item_id] = replace(item, chunks=tuple(chunks))
+    await load(stores, replace(data, items=items))
+    options = SearchOptions(limit=40, viewer=EVERYTHING)
+    result = await exact_backend(stores).search(Matryoshka(data.name, centre.astype(np.float32), options=options))
+    assert (len(result.hits), result.report.shortfall) == (40, None)
+    assert {h.item_id for h in result.hits[:30]} == set(list(items)[:30])
