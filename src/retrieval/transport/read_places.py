@@ -17,41 +17,43 @@ MAX_CHUNK_TEXT_BYTES = 10_000
 MAX_TIME_MS = 3650 * 86_400_000
 
 
-def placed_chunk(message: common_pb.Chunk, item: common_pb.Item, field: str, vector: NDArray[np.float16]) -> Chunk:
+def placed_chunk(message: common_pb.Chunk, item: common_pb.Item, vector: NDArray[np.float16]) -> Chunk:
     """The chunk with its place, checked against its item. `vector`: see `Chunk`.
 
-    Raises: InvalidArgumentError (BAD_TEXT_SPAN, BAD_TIME_RANGE, CHUNK_TEXT_TWICE, and others) naming the field.
+    Raises: InvalidArgumentError (BAD_TEXT_SPAN, BAD_TIME_RANGE, CHUNK_TEXT_TWICE, and others) naming the field within
+    the chunk.
     """
     # Most chunks of a bulk load are no more than a vector.
-    span = _text_span(message.text_span, item, f"{field}.text_span") if message.HasField("text_span") else None
-    moments = _time_range(message.time_range, f"{field}.time_range") if message.HasField("time_range") else None
+    span = _text_span(message.text_span, item) if message.HasField("text_span") else None
+    moments = _time_range(message.time_range) if message.HasField("time_range") else None
     if not message.text:
         return Chunk(message.chunk_index, vector, span, moments)
-    where = f"{field}.text"
-    own = text(message.text, where, MAX_CHUNK_TEXT_BYTES)
+    own = text(message.text, "text", MAX_CHUNK_TEXT_BYTES)
     require(
         span is None or not item.text,
-        where,
+        "text",
         "must be empty where text_span names a part of the item's text; leave one of them out",
         reason="CHUNK_TEXT_TWICE",
     )
     return Chunk(message.chunk_index, vector, span, moments, own)
 
 
-def _text_span(message: common_pb.TextSpan, item: common_pb.Item, field: str) -> tuple[int, int]:
+def _text_span(message: common_pb.TextSpan, item: common_pb.Item) -> tuple[int, int]:
     start, end = message.start, message.end
-    require(start >= 0, f"{field}.start", f"is {start}, must not be negative", "BAD_TEXT_SPAN")
-    require(end > start, f"{field}.end", f"is {end}, must be greater than start, {start}", "BAD_TEXT_SPAN")
-    if item.text:
-        length = len(item.text)
-        require(
-            end <= length, f"{field}.end", f"is {end}, but the item's text has {length} code points", "BAD_TEXT_SPAN"
-        )
+    require(start >= 0, "text_span.start", f"is {start}, must not be negative", "BAD_TEXT_SPAN")
+    require(end > start, "text_span.end", f"is {end}, must be greater than start, {start}", "BAD_TEXT_SPAN")
+    length = len(item.text)
+    require(
+        end <= length or not length,
+        "text_span.end",
+        f"is {end}, but the item's text has {length} code points",
+        "BAD_TEXT_SPAN",
+    )
     return start, end
 
 
-def _time_range(message: common_pb.TimeRange, field: str) -> tuple[int, int]:
-    start = millis(message.start, f"{field}.start", MAX_TIME_MS)
-    end = millis(message.end, f"{field}.end", MAX_TIME_MS)
-    require(end > start, f"{field}.end", "must be later than start, by a millisecond at least", "BAD_TIME_RANGE")
+def _time_range(message: common_pb.TimeRange) -> tuple[int, int]:
+    start = millis(message.start, "time_range.start", MAX_TIME_MS)
+    end = millis(message.end, "time_range.end", MAX_TIME_MS)
+    require(end > start, "time_range.end", "must be later than start, by a millisecond at least", "BAD_TIME_RANGE")
     return start, end

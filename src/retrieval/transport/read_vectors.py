@@ -52,11 +52,18 @@ def read_chunks(
 
     rows = _single_rows(items, version.dimension, metric, projection)
     if rows is not None:
-        return [
-            (placed_chunk(item.chunks[0], item, f"items[{number}].chunks[0]", row),)
-            for number, (item, row) in enumerate(zip(items, rows, strict=True))
-        ]
+        return _single_chunks(items, rows)
     return [_chunks(item, f"items[{number}].chunks", settled) for number, item in enumerate(items)]
+
+
+def _single_chunks(items: Sequence[common_pb.Item], rows: NDArray[np.float16]) -> list[tuple[Chunk, ...]]:
+    chunks: list[tuple[Chunk, ...]] = []
+    try:
+        for item, row in zip(items, rows, strict=True):
+            chunks.append((placed_chunk(item.chunks[0], item, row),))
+    except InvalidArgumentError as error:
+        raise error.under(f"items[{len(chunks)}].chunks[0]") from error
+    return chunks
 
 
 def _single_rows(
@@ -94,5 +101,9 @@ def _chunks(
         if index in chunks:
             raise InvalidArgumentError.of(f"{where}.chunk_index", f"{index} is there twice", reason="DUPLICATE_CHUNK")
         vector = f"{where}.vector"
-        chunks[index] = placed_chunk(message, item, where, settled(read_vector(message.vector, vector), vector))
+        row = settled(read_vector(message.vector, vector), vector)
+        try:
+            chunks[index] = placed_chunk(message, item, row)
+        except InvalidArgumentError as error:
+            raise error.under(where) from error
     return tuple(chunks.values())
