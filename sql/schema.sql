@@ -98,6 +98,7 @@ CREATE TABLE retrieval.embedding_versions (
     max_chunks integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     activated_at timestamp with time zone,
+    has_places boolean DEFAULT false NOT NULL,
     CONSTRAINT embedding_versions_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
     CONSTRAINT embedding_versions_state_check CHECK ((state = ANY (ARRAY['building'::text, 'active'::text, 'retired'::text])))
 );

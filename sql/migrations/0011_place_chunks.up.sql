@@ -6,4 +6,6 @@ ADD COLUMN text_end integer,
 ADD COLUMN start_ms bigint,
 ADD COLUMN end_ms bigint,
 ADD COLUMN chunk_text text;
+-- Pages of items whose chunks have no places are read without looking for them.
+ALTER TABLE retrieval.embedding_versions ADD COLUMN has_places boolean NOT NULL DEFAULT false;
 ALTER TABLE retrieval.embeddings ALTER COLUMN embedding SET STORAGE MAIN;

@@ -51,8 +51,10 @@ WHERE e.version_id IN (
     AND e.item_id = ANY($2::text[])
     AND i.collection_id = $1 AND i.item_id = e.item_id
 
--- name: raise_max_chunks
-UPDATE retrieval.embedding_versions SET max_chunks = $2 WHERE version_id = $1 AND max_chunks < $2
+-- name: note_chunks
+-- What searches and pages go by; only ever more.
+UPDATE retrieval.embedding_versions SET max_chunks = greatest(max_chunks, $2), has_places = has_places OR $3
+WHERE version_id = $1 AND (max_chunks < $2 OR $3 > has_places)
 
 -- name: log_change
 -- The service, not a trigger, writes the log and wakes the followers, in the transaction of the write.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EVERYTHING = Viewer(unrestricted=True)
 JAZZ = Filter(must=(MatchAny("genre", (TypedValue(AttributeType.KEYWORD, "jazz"),)),))
 FEW = Filter(must=(Range("rank", lt=TypedValue(AttributeType.INT64, 20)),))
+NONE = Filter(must=(Range("rank", lt=TypedValue(AttributeType.INT64, 0)),))
 STAGES: tuple[tuple[Stage, ...], ...] = ((), (Stage(8, 150), Stage(16, 150)), (Stage(16, 150),))
 
 
@@ -60,7 +61,7 @@ def check(got: SearchResult, expected: SearchResult, backend: Backend) -> None:
     limit=st.sampled_from((1, 2, 7, 10, 40, 100, 150, 200)),
     query=st.integers(0, 59),
     stages=st.sampled_from(STAGES),
-    tree=st.sampled_from((Filter(), JAZZ, FEW)),
+    tree=st.sampled_from((Filter(), JAZZ, FEW, NONE)),
     viewer=st.sampled_from((EVERYTHING, None)),
     excluded=st.integers(0, 4),
     threshold=st.none() | st.sampled_from((0.5, 0.9, 0.995)),

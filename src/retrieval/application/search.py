@@ -18,10 +18,11 @@ from retrieval.application.related_items import strengths_for_boost
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
-from retrieval.domain.model import ANONYMOUS
+from retrieval.domain.model import ANONYMOUS, ChunkPlace
 from retrieval.domain.ranking import best_chunks
 from retrieval.domain.rerank import RerankPool, rerank
 from retrieval.domain.search import (
+    NO_CHUNK,
     Hit,
     IndexQuery,
     IndexScope,
@@ -252,13 +253,16 @@ class SearchPipeline:
         if scope.options.view is View.ID_SCORE or not hits:
             return
         store = self._stores.items
-        if scope.options.view is View.FULL:
+        full = scope.options.view is View.FULL
+        if full or not scope.version.has_places:
             ids = [h.item_id for h in hits]
-            items = await store.get(scope.collection, scope.version, ids, scope.viewer, with_chunks=True)
+            items = await store.get(scope.collection, scope.version, ids, scope.viewer, with_chunks=full)
             for hit in hits:
                 hit.item = items.get(hit.item_id)
-                chunks = () if hit.item is None else hit.item.chunks
+                chunks = hit.item.chunks if full and hit.item is not None else ()
                 hit.place = next((c.place for c in chunks if c.chunk_index == hit.chunk_index), None)
+                if not full and hit.chunk_index != NO_CHUNK:
+                    hit.place = ChunkPlace(hit.chunk_index)
         else:
             matched = {h.item_id: h.chunk_index for h in hits}
             placed = await store.get_placed(scope.collection, scope.version, matched, scope.viewer)

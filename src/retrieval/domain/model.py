@@ -104,7 +104,8 @@ class EmbeddingVersion:
 
     `version_id` is the store's own key, unique over all collections; `version` counts within the collection from 1.
     `max_chunks` is the largest number of chunks any item of the version was written with (1 where items are whole).
-    `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none.
+    `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none. `has_places`:
+    whether any chunk was written with a place.
     """
 
     version_id: int
@@ -117,6 +118,7 @@ class EmbeddingVersion:
     created_at: int = 0
     activated_at: int | None = None
     input_dimension: int = 0
+    has_places: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,11 @@ class Chunk:
     text_span: tuple[int, int] | None = None
     time_range_ms: tuple[int, int] | None = None
     text: str = ""
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is said where the chunk is."""
+        return self.text_span is not None or self.time_range_ms is not None or bool(self.text)
 
     @property
     def place(self) -> ChunkPlace:

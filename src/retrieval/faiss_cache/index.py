@@ -42,6 +42,8 @@ NAMED_WAIT_S = 3600.0
 """At most so long where FAISS was asked for by name and the call has no deadline: timers take no infinity."""
 FEW_HITS = 64
 """Up to so many hits, one after the other in Python takes less time than all at once in NumPy."""
+LONG_LOOK_ROWS = 4_000
+"""Comparing all chunks of the items that so many rows belong to takes some milliseconds."""
 _OVERSAMPLED = 4
 
 
@@ -235,8 +237,8 @@ async def _by_items(view: CacheView, query: IndexQuery) -> IndexAnswer:
     """What the view answers where items have several rows."""
     scans = view.scans(query.params)
     for number, per_item in enumerate(LOOKS):
-        # Usually the first look is all, and short; other searches must not wait for the others on the event loop.
-        apart = scans or number > 0
+        # Usually the first look is all, and takes little time; on the event loop other searches wait for it.
+        apart = scans or number > 0 or query.stages[0].candidate_count * per_item > LONG_LOOK_ROWS
         look = await asyncio.to_thread(_look, view, query, per_item) if apart else _look(view, query, per_item)
         if not look.short:
             break

@@ -120,7 +120,7 @@ def _vector(vector: NDArray[np.float16]) -> bytes:
 
 def _place(chunk: Chunk) -> bytes:
     index = _int2(2, chunk.chunk_index)
-    if chunk.text_span is None and chunk.time_range_ms is None and not chunk.text:
+    if not chunk.placed:
         return index + _NO_PLACE
     return b"".join(
         (

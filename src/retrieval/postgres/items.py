@@ -48,6 +48,9 @@ class PostgresItems:
         """See `ItemStore`. Rows are removed and copied in anew: one path for new and known items, and a fast one."""
         ordered = sorted(items, key=lambda i: i.item_id)
         ids = [i.item_id for i in ordered]
+        chunks = max((len(i.chunks) for i in ordered), default=1)
+        places = any(c.placed for i in ordered for c in i.chunks)
+        news = chunks > version.max_chunks or places > version.has_places
 
         async def write(connection: Any) -> int:
             sql = queries("items")
@@ -65,15 +68,14 @@ class PostgresItems:
                 await connection.execute(
                     sql["spread_columns"], collection.collection_id, list(known), version.version_id
                 )
-            chunks = max((len(i.chunks) for i in ordered), default=1)
-            if chunks > version.max_chunks:
-                raised = await connection.execute(sql["raise_max_chunks"], version.version_id, chunks)
-                if raised != "UPDATE 0":
+            if news:
+                noted = await connection.execute(sql["note_chunks"], version.version_id, chunks, places)
+                if noted != "UPDATE 0":
                     await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
             return len(ordered)
 
         receipt = await self._write(collection, ids, request_id, fingerprint, write)
-        if any(len(i.chunks) > version.max_chunks for i in ordered):
+        if news:
             self._on_change()
         return receipt
 

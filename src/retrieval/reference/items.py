@@ -56,7 +56,7 @@ class ReferenceItems:
                     created_at = now_us if known is None else known.created_at
                 held.items[item.item_id] = replace(item, chunks=(), created_at=created_at, updated_at=now_us)
                 held.embeddings[version.version_id].put(item.item_id, item.chunks)
-            _raise_max_chunks(held, version, max((len(i.chunks) for i in items), default=1))
+            _note_chunks(held, version, items)
             return len(items)
 
         return self._write(collection, request_id, fingerprint, write)
@@ -171,9 +171,13 @@ def _read(held: Held, version: EmbeddingVersion, item: Item, *, with_chunks: boo
     return replace(counted, chunks=held.embeddings[version.version_id].of(item.item_id))
 
 
-def _raise_max_chunks(held: Held, version: EmbeddingVersion, chunks: int) -> None:
+def _note_chunks(held: Held, version: EmbeddingVersion, items: Sequence[Item]) -> None:
+    chunks = max((len(i.chunks) for i in items), default=1)
+    places = any(c.placed for i in items for c in i.chunks)
     versions = tuple(
-        replace(v, max_chunks=max(v.max_chunks, chunks)) if v.version_id == version.version_id else v
+        replace(v, max_chunks=max(v.max_chunks, chunks), has_places=v.has_places or places)
+        if v.version_id == version.version_id
+        else v
         for v in held.collection.versions
     )
     held.collection = replace(held.collection, versions=versions)
