@@ -1,8 +1,8 @@
 """Searches of a view in which items have several rows: so many items are wanted, each by its best row.
 
 The index knows rows alone. A look takes several for each item that is wanted; where few items fill them with their many
-rows, the next look takes more, and the last one as many as there can be. All rows of the items found are then compared:
-an index may have missed the best of them.
+rows, the next look takes more, and the last one as many as there can be. All rows of the items that a graph found are
+then compared: it may have missed the best of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from retrieval.domain.model import MAX_CHUNKS
 from retrieval.domain.search import Stage
 from retrieval.faiss_cache.answers import Rows
+from retrieval.faiss_cache.delta import COMPARED_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +50,25 @@ def search_items(
     wide = min(count * per_item, max(admitted.count, 1))
     near = view.search(query, wide, admitted, params, time_us)
     rows = near.rows[0][near.rows[0] >= 0]
-    items = list(dict.fromkeys(view.item_ids(rows)))
+    best: dict[str, int] = {}
+    for place, item_id in enumerate(view.item_ids(rows)):
+        best.setdefault(item_id, place)
+    items, places = list(best)[:count], list(best.values())[:count]
     complete = len(rows) >= admitted.count
-    kept, distances = _best(view, query, view.living_rows_of(items[:count]), view.version.dimension, count)
+    if _is_exact(view, near):
+        kept, distances = rows[places], near.distances[0, places]
+    else:
+        kept, distances = _best(view, query, view.living_rows_of(items), view.version.dimension, count)
     stages = tuple(Stage(s.dimension, max(s.candidate_count * count // wide, count)) for s in near.stages)
     found = Rows(kept[np.newaxis], distances[np.newaxis], admitted.count, near.effort, stages, near.reduced)
-    return Look(found, complete and len(items) <= count, len(items) < count and not complete)
+    return Look(found, complete and len(best) <= count, len(best) < count and not complete)
+
+
+def _is_exact(view: View, near: Rows) -> bool:
+    """Whether every row was compared on all components: then the first row of an item is its best."""
+    if near.effort or view.delta.rows > COMPARED_ROWS:
+        return False
+    return view.segment is None or view.segment.manifest.dimension == view.version.dimension
 
 
 def refine_items(
