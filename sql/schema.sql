@@ -260,6 +260,7 @@ CREATE TABLE retrieval.embedding_versions (
     activated_at timestamp with time zone,
     embeds_text boolean DEFAULT false NOT NULL,
     backfill_after text COLLATE pg_catalog."C",
+    has_places boolean DEFAULT false NOT NULL,
     CONSTRAINT embedding_versions_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
     CONSTRAINT embedding_versions_state_check CHECK ((state = ANY (ARRAY['building'::text, 'active'::text, 'retired'::text])))
 );
@@ -287,9 +288,15 @@ CREATE TABLE retrieval.embeddings (
     rating_count bigint NOT NULL,
     tags text[] NOT NULL,
     attributes jsonb NOT NULL,
-    created_at timestamp with time zone NOT NULL
+    created_at timestamp with time zone NOT NULL,
+    text_start integer,
+    text_end integer,
+    start_ms bigint,
+    end_ms bigint,
+    chunk_text text
 )
 PARTITION BY LIST (version_id);
+ALTER TABLE ONLY retrieval.embeddings ALTER COLUMN embedding SET STORAGE MAIN;
 
 CREATE TABLE retrieval.event_batches (
     "position" bigint NOT NULL,

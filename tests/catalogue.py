@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -96,6 +96,25 @@ def make(
     rows = np.stack([items[f"item-{n:05d}"].chunks[0].vector for n in near]).astype(np.float32)
     queries = rows + 0.3 * clustered(60, dimension, seed + 2)
     return DataSet(f"{label}-{uuid4().hex[:8]}", metric, dimension, resolutions, items, queries)
+
+
+def crowd(data: DataSet, seed: int, most_chunks: int = 256, crowds: int = 3) -> DataSet:
+    """The items with other chunks: each tenth has many in a tight crowd around one of a few places, the others one to
+    three in a wide circle around it. All queries are close to such a place: any shortlist of rows is full of few items.
+    """
+    rng = np.random.default_rng(seed)
+    places = rng.standard_normal((crowds, data.dimension))
+    items = {}
+    for number, item in enumerate(data.items.values()):
+        many = number % 10 == 2
+        count = int(rng.integers(max(1, most_chunks // 4), most_chunks + 1) if many else rng.integers(1, 4))
+        spread = rng.standard_normal((count, data.dimension)) * (0.05 if many else 0.5)
+        rows = (places[number % crowds] + spread).astype(np.float32)
+        # Chunk indexes have gaps, and do not begin at 0.
+        chunks = tuple(Chunk(3 * n + 1, to_half(r, data.dimension, data.metric, "vector")) for n, r in enumerate(rows))
+        items[item.item_id] = replace(item, chunks=chunks)
+    queries = places[rng.integers(crowds, size=60)] + 0.1 * rng.standard_normal((60, data.dimension))
+    return replace(data, items=items, queries=queries.astype(np.float32))
 
 
 def _item(item_id: str, number: int, chunks: tuple[Chunk, ...], rank: int, rng: np.random.Generator) -> Item:

@@ -175,18 +175,17 @@ SELECT label FROM {each} AS labels (label) WHERE label IS NOT NULL
 -- name: vector_rows
 -- Expects an index on the key.
 SELECT
-    s.{key}::text AS item_id, {chunk} AS chunk_index, {vector} AS vector,
-    CASE {checks} END AS problem
+    s.{key}::text AS item_id, {chunk} AS chunk_index, {vector} AS vector, CASE {checks} END AS problem, {place}
 FROM {relation} AS s
 WHERE s.{key} = ANY($1::text[]::{key_type}[]) AND {column} IS NOT NULL
 
 -- name: stored_vectors
 SELECT
     item_id, chunk_index::smallint AS chunk_index,
-    CASE WHEN problem IS NULL THEN {stored}::halfvec({dim}) END AS embedding, problem
+    CASE WHEN problem IS NULL THEN {stored}::halfvec({dim}) END AS embedding, problem, chunk_text, start_ms, end_ms
 FROM (
     SELECT
-        item_id, chunk_index, vector,
+        item_id, chunk_index, vector, chunk_text, start_ms, end_ms,
         CASE
             WHEN problem IS NOT NULL THEN problem
             WHEN vector_dims(vector) <> {dim}
@@ -202,16 +201,19 @@ WITH incoming AS MATERIALIZED ({incoming}),
 written AS (
     INSERT INTO retrieval.{partition} AS e (
         version_id, item_id, chunk_index, embedding, owner_id, visibility, audience, status, rating_value, rating_count,
-        tags, attributes, created_at
+        tags, attributes, created_at, chunk_text, start_ms, end_ms
     )
     SELECT
         {version_id}, i.item_id, n.chunk_index, n.embedding, i.owner_id, i.visibility, i.audience, i.status,
-        i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at
+        i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at, n.chunk_text, n.start_ms, n.end_ms
     FROM incoming AS n
     INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
     WHERE n.problem IS NULL
-    ON CONFLICT (version_id, item_id, chunk_index) DO UPDATE SET embedding = excluded.embedding
-    WHERE e.embedding IS DISTINCT FROM excluded.embedding
+    ON CONFLICT (version_id, item_id, chunk_index) DO UPDATE SET
+        embedding = excluded.embedding, chunk_text = excluded.chunk_text, start_ms = excluded.start_ms,
+        end_ms = excluded.end_ms
+    WHERE (e.embedding, e.chunk_text, e.start_ms, e.end_ms)
+        IS DISTINCT FROM (excluded.embedding, excluded.chunk_text, excluded.start_ms, excluded.end_ms)
     RETURNING e.item_id
 ),
 dropped AS (
@@ -244,7 +246,8 @@ SELECT
         AS changed,
     coalesce((
         SELECT max(c.chunks) FROM (SELECT count(*) AS chunks FROM incoming WHERE problem IS NULL GROUP BY item_id) AS c
-    ), 1) AS chunks
+    ), 1) AS chunks,
+    EXISTS (SELECT FROM incoming WHERE problem IS NULL AND (chunk_text IS NOT NULL OR start_ms IS NOT NULL)) AS places
 
 -- name: first_vectors
 -- The same for a version whose texts the service embeds: what the application has is the beginning, for items that have
@@ -253,11 +256,11 @@ WITH incoming AS MATERIALIZED ({incoming}),
 written AS (
     INSERT INTO retrieval.{partition} (
         version_id, item_id, chunk_index, embedding, owner_id, visibility, audience, status, rating_value, rating_count,
-        tags, attributes, created_at
+        tags, attributes, created_at, chunk_text, start_ms, end_ms
     )
     SELECT
         {version_id}, i.item_id, n.chunk_index, n.embedding, i.owner_id, i.visibility, i.audience, i.status,
-        i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at
+        i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at, n.chunk_text, n.start_ms, n.end_ms
     FROM incoming AS n
     INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
     WHERE n.problem IS NULL AND n.item_id = ANY($1::text[])
@@ -272,7 +275,8 @@ SELECT
     (SELECT array_agg(DISTINCT item_id) FROM written) AS changed,
     coalesce((
         SELECT max(c.chunks) FROM (SELECT count(*) AS chunks FROM incoming WHERE problem IS NULL GROUP BY item_id) AS c
-    ), 1) AS chunks
+    ), 1) AS chunks,
+    EXISTS (SELECT FROM incoming WHERE problem IS NULL AND (chunk_text IS NOT NULL OR start_ms IS NOT NULL)) AS places
 
 -- name: next_keys
 -- Expects an index on the key, as a primary key has.

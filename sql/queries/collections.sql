@@ -69,7 +69,7 @@ SELECT
     (
         SELECT jsonb_agg(jsonb_build_object(
             'version_id', v.version_id, 'version', v.version, 'model', v.model, 'dimension', v.dimension,
-            'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks,
+            'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks, 'has_places', v.has_places,
             'created_at', (extract(epoch FROM v.created_at) * 1000000)::bigint,
             'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint,
             'input_dimension', coalesce(p.input_dimension, 0), 'embeds_text', v.embeds_text

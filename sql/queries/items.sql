@@ -53,8 +53,10 @@ WHERE e.version_id IN (
     AND (e.version_id <> $3 OR e.item_id = ANY($4::text[]))
     AND i.collection_id = $1 AND i.item_id = e.item_id
 
--- name: raise_max_chunks
-UPDATE retrieval.embedding_versions SET max_chunks = $2 WHERE version_id = $1 AND max_chunks < $2
+-- name: note_chunks
+-- What searches and pages go by; only ever more.
+UPDATE retrieval.embedding_versions SET max_chunks = greatest(max_chunks, $2), has_places = has_places OR $3
+WHERE version_id = $1 AND (max_chunks < $2 OR $3 > has_places)
 
 -- name: log_change
 -- The service, not a trigger, writes the log and wakes the followers, in the transaction of the write.
@@ -102,9 +104,32 @@ LEFT JOIN LATERAL (
 ) AS c ON true
 ORDER BY i.item_id
 
+-- name: get_placed_items
+-- Expects the primary keys of all three tables; for the counters see get_items. Visibility is checked for both.
+SELECT
+    i.item_id, i.owner_id, i.visibility, i.audience, i.status, i.rating_value, i.rating_count, i.tags, i.text,
+    i.attributes, i.created_at, i.updated_at, coalesce(c.view_count, 0) AS view_count,
+    coalesce(c.repost_count, 0) AS repost_count, p.chunk_index, p.text_start, p.text_end, p.start_ms, p.end_ms,
+    p.chunk_text
+FROM (
+    SELECT * FROM retrieval.items
+    WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND {predicate}
+) AS i
+INNER JOIN unnest($2::text[], $3::smallint[]) AS asked (item_id, chunk_index) ON i.item_id = asked.item_id
+LEFT JOIN LATERAL (
+    SELECT view_count, repost_count FROM retrieval.item_counts
+    WHERE collection_id = $1 AND item_id = i.item_id
+    LIMIT 1
+) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT chunk_index, text_start, text_end, start_ms, end_ms, chunk_text FROM retrieval.{partition}
+    WHERE version_id = {version_id} AND item_id = i.item_id AND chunk_index = asked.chunk_index AND {visible}
+    LIMIT 1
+) AS p ON true
+
 -- name: get_chunks
 -- Expects the primary key.
-SELECT item_id, chunk_index, embedding
+SELECT item_id, chunk_index, text_start, text_end, start_ms, end_ms, chunk_text, embedding
 FROM retrieval.{partition}
 WHERE version_id = {version_id} AND item_id = ANY($1::text[]) AND {predicate}
 ORDER BY item_id, chunk_index

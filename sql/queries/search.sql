@@ -39,6 +39,45 @@ FROM (
 ORDER BY distance, item_id, chunk_index
 LIMIT {count}
 
+-- name: best_of_exact
+-- Items by their best chunks, of the nearest rows; how many those were tells whether there may be more.
+SELECT item_id, chunk_index{columns}, distance, scanned
+FROM (
+    SELECT DISTINCT ON (item_id) item_id, chunk_index{columns}, distance, count(*) OVER () AS scanned
+    FROM ({nearest}) AS nearest
+    ORDER BY item_id, distance, chunk_index
+) AS best
+ORDER BY distance, item_id
+LIMIT {count}
+
+-- name: best_of_index
+-- The same where an index found the rows, and may have missed a better chunk of the same items: all chunks of those that
+-- are returned are compared. They need no predicate, which is the same for all rows of an item. Expects the primary key;
+-- OFFSET 0 as in exact.
+SELECT found.item_id, best.chunk_index{columns}, best.distance, found.scanned
+FROM (
+    SELECT item_id, scanned
+    FROM (
+        SELECT DISTINCT ON (item_id) item_id, distance, count(*) OVER () AS scanned
+        FROM ({nearest}) AS nearest
+        ORDER BY item_id, distance
+    ) AS items
+    ORDER BY distance, item_id
+    LIMIT {count}
+) AS found
+CROSS JOIN LATERAL (
+    SELECT chunk_index{columns}, distance
+    FROM (
+        SELECT chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+        FROM retrieval.{partition}
+        WHERE version_id = {version_id} AND item_id = found.item_id
+        OFFSET 0
+    ) AS own
+    ORDER BY distance, chunk_index
+    LIMIT 1
+) AS best
+ORDER BY best.distance, found.item_id
+
 -- name: rank
 -- Best chunk of each of the caller's items. Expects the primary key.
 SELECT item_id, chunk_index{columns}, distance

@@ -11,7 +11,7 @@ from retrieval.config import Settings
 from retrieval.domain.model import Metric
 from tests.backends import BACKENDS, Agreement, Backend, make_backend
 from tests.caches import caught_up
-from tests.catalogue import make
+from tests.catalogue import crowd, make
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -66,6 +66,12 @@ async def chunked(loader: Loader) -> DataSet:
 
 
 @pytest.fixture(scope="package")
+async def crowded(loader: Loader) -> DataSet:
+    """150 items, of which each tenth has 64 to 256 chunks nearer to every query than most others have any."""
+    return await loader(crowd(make("crowded", 150, dimension=16, resolutions=(8,), seed=23), seed=29))
+
+
+@pytest.fixture(scope="package")
 async def long_vectors(loader: Loader) -> DataSet:
     """Long enough that the default funnel has a coarse stage."""
     return await loader(make("long", 1100, dimension=256, resolutions=(64, 128), seed=13), prefix=64)
@@ -83,7 +89,7 @@ async def served_from_the_segment(request: pytest.FixtureRequest) -> None:
     if "backend" not in request.fixturenames:
         return
     backend = request.getfixturevalue("backend")
-    for name in ("catalogue", "chunked", "long_vectors", "other_metric"):
+    for name in ("catalogue", "chunked", "crowded", "long_vectors", "other_metric"):
         if name in request.fixturenames and backend.name in {"faiss", "faiss_delta"}:
             data = request.getfixturevalue(name)
             report = await caught_up(backend.stores, data.name, generation=int(backend.name == "faiss"))

@@ -7,6 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from retrieval.faiss_cache.budget import coarse_bytes
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
 from tests.caches import cache_of, caught_up, until
-from tests.catalogue import GROUPS
+from tests.catalogue import GROUPS, crowd, load, make
 from tests.faiss_cache.searching import THOROUGH, ask, assert_right
 
 if TYPE_CHECKING:
@@ -223,6 +224,18 @@ async def test_postgres_refines_what_the_coarse_index_proposes(ground: Ground, t
             (await ground.stores.collections.get(data.name)).active, ["item-00001"], EVERYTHING
         )
         assert vectors["item-00001"].shape == (1, 64)
+    await ground.stores.collections.delete(data.name)
+
+
+async def test_what_the_coarse_index_proposes_is_as_many_items_as_asked_for(ground: Ground, tmp_path: Path) -> None:
+    data = crowd(make(f"cache-{uuid4().hex[:6]}", 150, dimension=64, resolutions=(32,)), seed=5)
+    await load(ground.stores, data)
+    async with coarse(ground, data, tmp_path) as cached:
+        assert (await caught_up(cached.stores, data.name)).state is CacheState.COARSE
+        for query in range(10):
+            options = SearchOptions(limit=30, viewer=EVERYTHING)
+            got = await ask(cached.stores, data, query, options, Source.FAISS)
+            assert (len(got.hits), got.report.source, got.report.shortfall) == (30, Source.FAISS, None)
     await ground.stores.collections.delete(data.name)
 
 

@@ -13,8 +13,16 @@ from retrieval.application.hybrid_ports import TextSearch
 from retrieval.domain.funnel import default_stages
 from retrieval.domain.hybrid import TEXT, VECTOR, Arm, HybridMode, fuse_arms, single
 from retrieval.domain.model import ANONYMOUS
-from retrieval.domain.ranking import best_chunks
-from retrieval.domain.search import IndexAnswer, IndexQuery, IndexScope, Predicate, Source, SourceReport, Stage
+from retrieval.domain.search import (
+    NO_CHUNK,
+    IndexAnswer,
+    IndexQuery,
+    IndexScope,
+    Predicate,
+    Source,
+    SourceReport,
+    Stage,
+)
 from retrieval.domain.vectors import scores_of
 
 if TYPE_CHECKING:
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
 
 SHORTLIST = 100
 """Candidates of an arm by default. On the sets of docs/hybrid.md 50 and 200 gave the same nDCG@10 within 0.006."""
-MAX_CHUNKS_ASKED = 4
 
 
 class _Row(NamedTuple):
@@ -106,11 +113,10 @@ class Arms:
             return
         started = time.perf_counter()
         scope = self._scope
-        rows = depth * min(scope.version.max_chunks, MAX_CHUNKS_ASKED)
         whole = scope.options.params.scope is IndexScope.FULL
-        stages = default_stages(scope.version, rows) if whole else (Stage(scope.version.dimension, rows),)
+        stages = default_stages(scope.version, depth) if whole else (Stage(scope.version.dimension, depth),)
         answer = await self._stores.index.search(self._index_query(vector, stages, self._predicate))
-        kept = best_chunks(answer.item_ids)
+        kept = list(range(len(answer.item_ids)))
         if self._request.words.binding:
             complying = await self._stores.text.complying(
                 scope.collection, self._request.words, [answer.item_ids[i] for i in kept]
@@ -189,7 +195,7 @@ class Arms:
                 strict=True,
             )
         )
-        rows = {i: _Row(0, 0.0, *facts[i], None) for i in item_ids}
+        rows = {i: _Row(NO_CHUNK, 0.0, *facts[i], None) for i in item_ids}
         scope = self._scope
         if self._vector is not None:
             # The text's predicate has been applied; what else is known of an item comes from the text, too.

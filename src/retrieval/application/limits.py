@@ -18,6 +18,6 @@ class Limits:
 
     batch_concurrency: int = 4
     max_pool_rows: int = 4000
-    """Rows fetched at most to fill a page that chunks, caps or MMR thin out."""
+    """Items fetched at most to fill a page that caps or MMR thin out."""
     widen_reserve_s: float = 0.02
     """A search is not widened when less time than this is left."""

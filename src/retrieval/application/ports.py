@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from retrieval.domain.engagement import EventType
     from retrieval.domain.model import (
         AttributeType,
+        ChunkPlace,
         Collection,
         EmbeddingVersion,
         Event,
@@ -217,6 +218,15 @@ class ItemStore(Protocol):
         """Items that exist and that `viewer` may see; payload and chunks only `with_chunks`."""
         ...
 
+    async def get_placed(
+        self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
+    ) -> dict[str, tuple[Item, ChunkPlace | None]]:
+        """Items as `get` gives them without chunks, each with where the chunk is that `chunks` names by item.
+
+        None in place of a chunk that does not exist.
+        """
+        ...
+
     async def list_after(
         self,
         collection: Collection,
@@ -244,10 +254,13 @@ class ItemStore(Protocol):
 
 
 class VectorIndex(Protocol):
-    """Nearest rows to a vector."""
+    """Nearest items to a vector."""
 
     async def search(self, query: IndexQuery) -> IndexAnswer:
-        """Nearest rows that satisfy the query's predicate. Raises: FailedPreconditionError (INDEX_NOT_READY)."""
+        """Nearest items that satisfy the query's predicate, each by its best chunk however many it has.
+
+        Raises: FailedPreconditionError (INDEX_NOT_READY).
+        """
         ...
 
     async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:

@@ -62,9 +62,9 @@ async def evaluate_recall(
     limit: int,
     params: SearchParams,
 ) -> Recall:
-    """Share of the exact `limit` nearest rows that the search with `params` finds, over `sample_size` stored vectors.
+    """Share of the exact `limit` nearest items that the search with `params` finds, over `sample_size` stored vectors.
 
-    Distances decide, not ids: a row as near as the exact last one counts, so that ties do not lower recall.
+    Distances decide, not ids: an item as near as the exact last one counts, so that ties do not lower recall.
 
     Raises: FailedPreconditionError (VERSION_EMPTY).
     """

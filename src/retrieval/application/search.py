@@ -18,10 +18,11 @@ from retrieval.application.related_items import strengths_for_boost
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
-from retrieval.domain.model import ANONYMOUS
+from retrieval.domain.model import ANONYMOUS, ChunkPlace
 from retrieval.domain.ranking import best_chunks
 from retrieval.domain.rerank import RerankPool, rerank
 from retrieval.domain.search import (
+    NO_CHUNK,
     Hit,
     IndexQuery,
     IndexScope,
@@ -204,9 +205,9 @@ class SearchPipeline:
         ceiling: int = MAX_CANDIDATES,
         rescore: Callable[[IndexAnswer], NDArray[np.float64]] | None = None,
     ) -> tuple[list[Hit], SearchReport]:
-        """Ask for rows, widening until the page is full, no row is left, or `ceiling` rows were asked for.
+        """Ask for items, widening until the page is full, none is left, or `ceiling` were asked for.
 
-        `rescore` gives scores, (n,) float64, in place of those by distance.
+        `rescore` gives scores, (n,) float64, in place of those by distance; an item then may have several rows.
         """
         options = scope.options
         count = self._first_count(scope)
@@ -248,25 +249,32 @@ class SearchPipeline:
         return hits, report
 
     async def hydrate(self, scope: Scope, hits: list[Hit]) -> None:
-        """Attach items by view; a hit whose item went away meanwhile, or out of sight, is dropped."""
+        """Attach items and places by view; a hit whose item went away meanwhile, or out of sight, is dropped."""
         if scope.options.view is View.ID_SCORE or not hits:
             return
-        items = await self._stores.items.get(
-            scope.collection,
-            scope.version,
-            [h.item_id for h in hits],
-            scope.viewer,
-            with_chunks=scope.options.view is View.FULL,
-        )
-        for hit in hits:
-            hit.item = items.get(hit.item_id)
+        store = self._stores.items
+        full = scope.options.view is View.FULL
+        if full or not scope.version.has_places:
+            ids = [h.item_id for h in hits]
+            items = await store.get(scope.collection, scope.version, ids, scope.viewer, with_chunks=full)
+            for hit in hits:
+                hit.item = items.get(hit.item_id)
+                chunks = hit.item.chunks if full and hit.item is not None else ()
+                hit.place = next((c.place for c in chunks if c.chunk_index == hit.chunk_index), None)
+                if not full and hit.chunk_index != NO_CHUNK:
+                    hit.place = ChunkPlace(hit.chunk_index)
+        else:
+            matched = {h.item_id: h.chunk_index for h in hits}
+            placed = await store.get_placed(scope.collection, scope.version, matched, scope.viewer)
+            for hit in hits:
+                hit.item, hit.place = placed.get(hit.item_id, (None, None))
         hits[:] = [h for h in hits if h.item is not None]
         scope.watch.lap("hydrate")
 
     def _first_count(self, scope: Scope) -> int:
-        """Rows to ask for at first, so that a usual page needs one round."""
+        """Items to ask for at first, so that a usual page needs one round."""
         options = scope.options
-        count = options.limit * (1 if scope.version.max_chunks == 1 else min(scope.version.max_chunks, 4))
+        count = options.limit
         diversity = options.diversity
         if diversity.by_vector or diversity.owner_decay is not None or not options.boosts.empty:
             count *= POOL_PER_HIT
@@ -278,7 +286,7 @@ class SearchPipeline:
     def _thin(
         scope: Scope, answer: IndexAnswer, rescore: Callable[[IndexAnswer], NDArray[np.float64]] | None
     ) -> tuple[Draft, int, Shortfall | None]:
-        """Best chunk an item, and threshold; with the rows that the owner cap will leave, whichever come first, and the
+        """Scores, best first, and threshold; with the rows that the owner cap will leave, whichever come first, and the
         reason if threshold or cap remove anything.
         """
         metric = scope.collection.metric
@@ -295,8 +303,6 @@ class SearchPipeline:
         )
         if rescore is not None:
             draft = draft.take(sorted(range(len(scores)), key=lambda i: (-scores[i], answer.item_ids[i])))
-        # The rows may know of chunks before the version does, which is read through a cache.
-        if any(answer.chunk_indexes) or rescore is not None:
             draft = draft.take(best_chunks(draft.item_ids))
         reason = None
         threshold = scope.options.score_threshold

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_DIMENSION = 4000
 """pgvector indexes at most 4,000 half-precision dimensions (pgvector README, "HNSW")."""
+
+MAX_CHUNKS = 256
+"""Chunks of an item."""
 
 DEFAULT_TEXT_LANGUAGE = "simple"
 """Words as they stand, in lower case: no stems, no stop words."""
@@ -102,7 +105,7 @@ class EmbeddingVersion:
     `version_id` is the store's own key, unique over all collections; `version` counts within the collection from 1.
     `max_chunks` is the largest number of chunks any item of the version was written with (1 where items are whole).
     `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none. `embeds_text`:
-    the service embeds the items' texts with `model`.
+    the service embeds the items' texts with `model`. `has_places`: whether any chunk was written with a place.
     """
 
     version_id: int
@@ -116,6 +119,7 @@ class EmbeddingVersion:
     activated_at: int | None = None
     input_dimension: int = 0
     embeds_text: bool = False
+    has_places: bool = False
 
     @property
     def vector_length(self) -> int:
@@ -163,10 +167,38 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One embedding of an item. `vector`: (dim,) float16, C-contiguous, unit L2 under cosine."""
+    """One embedding of an item. `vector`: (dim,) float16, C-contiguous, unit L2 under cosine.
+
+    Where in the item it is: see `ChunkPlace`.
+    """
 
     chunk_index: int
     vector: NDArray[np.float16]
+    text_span: tuple[int, int] | None = None
+    time_range_ms: tuple[int, int] | None = None
+    text: str = ""
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is said where the chunk is."""
+        return self.text_span is not None or self.time_range_ms is not None or bool(self.text)
+
+    @property
+    def place(self) -> ChunkPlace:
+        """The chunk without its vector."""
+        return ChunkPlace(self.chunk_index, self.text_span, self.time_range_ms, self.text)
+
+
+class ChunkPlace(NamedTuple):
+    """Where in its item a chunk is, as far as that was said.
+
+    `text_span`: code points of the item's text, `time_range_ms`: milliseconds, both half open; `text`: the chunk's own.
+    """
+
+    chunk_index: int
+    text_span: tuple[int, int] | None = None
+    time_range_ms: tuple[int, int] | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

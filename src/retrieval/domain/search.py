@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval.domain.boosts import NO_BOOSTS, Boosts
 from retrieval.domain.filters import Filter
-from retrieval.domain.model import ANONYMOUS, Item, Viewer
+from retrieval.domain.model import ANONYMOUS, ChunkPlace, Item, Viewer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion
 
 NO_FILTER = Filter()
+NO_CHUNK = -1
+"""In place of a chunk index where no vector was compared."""
 
 
 class Source(Enum):
@@ -58,7 +60,7 @@ class Shortfall(Enum):
 
 
 class Stage(NamedTuple):
-    """One step from coarse to fine: compare `dimension` leading components, keep `candidate_count` rows."""
+    """One step from coarse to fine: compare `dimension` leading components, keep `candidate_count` candidates."""
 
     dimension: int
     candidate_count: int
@@ -94,7 +96,7 @@ class Predicate:
 class IndexQuery:
     """A question to a vector index. `vector`: (dim,) float16 in stored form (see `vectors.to_half`).
 
-    `stages` is never empty; its last candidate count is `count`, the number of rows wanted. Unless they are
+    `stages` is never empty; its last candidate count is `count`, the number of items wanted. Unless they are
     `stages_chosen` by the caller, an index may have better ones. `with_owners`, `with_vectors` and `with_facts` ask
     for those columns of the answer. The answer reflects the write of `min_consistency_token`, where there is one.
     """
@@ -113,17 +115,18 @@ class IndexQuery:
 
     @property
     def count(self) -> int:
-        """Rows wanted."""
+        """Items wanted."""
         return self.stages[-1].candidate_count
 
 
 @dataclass(frozen=True, slots=True)
 class IndexAnswer:
-    """Rows (item, chunk) nearest first; equal distances by item id, then chunk.
+    """Items by their best chunks, nearest first, each item once; equal distances by item id.
 
+    `chunk_indexes`: of equally near chunks the first; NO_CHUNK where no vector was compared.
     `distances`: (n,) float64. `owner_ids` where asked for, else empty. `vectors`: (n, dim) float16 where asked for.
     The facts, where asked for: `created_at`, (n,) int64 microseconds, and `rating_counts`, (n,) int64.
-    `exhausted`: no further row satisfies the predicate. `scan_limited`: the index gave up before it could know.
+    `exhausted`: no further item satisfies the predicate. `scan_limited`: the index gave up before it could know.
     `effort` is the ef_search or nprobe used, 0 for an exact scan; `generation` counts builds of the index used.
     `stages` are those that ran, where they are not the query's. `degraded_reason`: why it is less than was asked for.
     """
@@ -195,15 +198,16 @@ class Contribution:
 
 @dataclass(slots=True)
 class Hit:
-    """One result."""
+    """One result. `chunk_index`: the chunk that a vector found best, NO_CHUNK where none did; `place` by view."""
 
     item_id: str
     score: float
     distance: float
-    chunk_index: int = 0
+    chunk_index: int = NO_CHUNK
     contributions: tuple[Contribution, ...] = ()
     item: Item | None = None
     snippet: str = ""
+    place: ChunkPlace | None = None
 
 
 class SourceReport(NamedTuple):

@@ -38,7 +38,7 @@ class VectorColumn:
     """A column with embeddings of items, of the items' relation or of another one.
 
     `embedding_version`: which version they belong to; 0 until the active one takes its place. `model_column`: rows
-    where it does not hold the version's model are left out.
+    where it does not hold the version's model are left out. The last three say where in the item a chunk is.
     """
 
     column: str = ""
@@ -47,6 +47,9 @@ class VectorColumn:
     key_column: str = ""
     chunk_index_column: str = ""
     model_column: str = ""
+    text_column: str = ""
+    start_column: str = ""
+    end_column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ def read_binding(document: Mapping[str, Any]) -> TableBinding:
     _most(binding.watched_tables, "watched_tables", MAX_WATCHED)
     for number, vector in enumerate(binding.vectors):
         _require(vector.column, f"vectors[{number}].column", "is required")
+        _require(
+            bool(vector.start_column) == bool(vector.end_column),
+            f"vectors[{number}].end_column",
+            "goes with start_column: both or neither",
+        )
         _require(vector.embedding_version >= 0, f"vectors[{number}].embedding_version", "must not be negative")
     for number, watched in enumerate(binding.watched_tables):
         _require(watched.table, f"watched_tables[{number}].table", "is required")

@@ -14,6 +14,7 @@ from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.search import IndexAnswer, Source
 from retrieval.domain.vectors import rounded_rows, scores_of
 from retrieval.faiss_cache.budget import Residency
+from retrieval.faiss_cache.whole_items import LOOKS, refine_items, search_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from retrieval.faiss_cache.answers import Rows
     from retrieval.faiss_cache.cache import FaissCache
     from retrieval.faiss_cache.view import View as CacheView
+    from retrieval.faiss_cache.whole_items import Look
 
 TOKEN_SHARE = 0.5
 """Part of the remaining time that a search spends waiting for a token before it turns to Postgres."""
@@ -40,6 +42,8 @@ NAMED_WAIT_S = 3600.0
 """At most so long where FAISS was asked for by name and the call has no deadline: timers take no infinity."""
 FEW_HITS = 64
 """Up to so many hits, one after the other in Python takes less time than all at once in NumPy."""
+LONG_LOOK_ROWS = 4_000
+"""Comparing all chunks of the items that so many rows belong to takes some milliseconds."""
 _OVERSAMPLED = 4
 
 
@@ -67,6 +71,8 @@ class CachedIndex:
             return await self._store.search(query)
         if view.residency is Residency.COARSE:
             return await self._refined_by_store(view, query)
+        if view.has_chunks:
+            return await _by_items(view, query)
         if view.scans(query.params):
             # Other searches must not wait for it on the event loop.
             return await asyncio.to_thread(answer, view, query)
@@ -197,8 +203,15 @@ class CachedIndex:
     async def _refined_by_store(self, view: CacheView, query: IndexQuery) -> IndexAnswer:
         """The coarse index proposes, Postgres compares and applies the predicate, by id."""
         wide = max(_OVERSAMPLED * query.count, 100)
-        rows = view.proposed(query.vector[np.newaxis].astype(np.float32), wide)
-        found = await self._store.rank(query, view.item_ids(rows))
+        vector = query.vector[np.newaxis].astype(np.float32)
+        for per_item in LOOKS:
+            asked = wide * per_item // LOOKS[0]
+            rows = view.proposed(vector, asked)
+            item_ids = list(dict.fromkeys(view.item_ids(rows)))
+            # Where items have several rows, few may have filled the look.
+            if len(item_ids) >= query.count or len(rows) < asked:
+                break
+        found = await self._store.rank(query, item_ids)
         short = len(found.item_ids) < query.count
         if short and query.params.source is Source.AUTO:
             return await self._store.search(query)  # too much of what was proposed is filtered out
@@ -218,6 +231,27 @@ class CachedIndex:
             effort=wide,
             generation=view.generation,
         )
+
+
+async def _by_items(view: CacheView, query: IndexQuery) -> IndexAnswer:
+    """What the view answers where items have several rows."""
+    scans = view.scans(query.params)
+    for number, per_item in enumerate(LOOKS):
+        # Usually the first look is all, and takes little time; on the event loop other searches wait for it.
+        apart = scans or number > 0 or query.stages[0].candidate_count * per_item > LONG_LOOK_ROWS
+        look = await asyncio.to_thread(_look, view, query, per_item) if apart else _look(view, query, per_item)
+        if not look.short:
+            break
+    return replace(_row_answer(view, query, look.found), exhausted=look.exhausted, scan_limited=look.short)
+
+
+def _look(view: CacheView, query: IndexQuery, per_item: int) -> Look:
+    admitted = view.admitted(query.predicate, query.params.scope)
+    vector = query.vector[np.newaxis].astype(np.float32)
+    if query.stages_chosen:
+        return refine_items(view, vector, query.stages, admitted, query.params, per_item)
+    time_us = TIME_SHARE * remaining_s() * 1e6
+    return search_items(view, vector, query.count, admitted, query.params, per_item, time_us)
 
 
 def answer(view: CacheView, query: IndexQuery) -> IndexAnswer:

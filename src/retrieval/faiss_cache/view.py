@@ -137,7 +137,7 @@ class View:
     def proposed(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Rows near one query, (1, dim) float32, by the coarse index and the delta alone, (n,)."""
         everything = self.admitted(Predicate(viewer=Viewer(unrestricted=True)), IndexScope.FULL)
-        return self._proposed(query, count, everything, SearchParams())
+        return self.proposed_among(query, count, everything, SearchParams())
 
     def admitted(self, predicate: Predicate, scope: IndexScope) -> Admitted:
         """The living rows that predicate and scope admit."""
@@ -198,25 +198,29 @@ class View:
     def refine(
         self, query: NDArray[np.float32], stages: Sequence[Stage], admitted: Admitted, params: SearchParams
     ) -> Rows:
-        """Nearest admitted rows to one query, (1, dim) float32, through the stages that the caller chose.
-
-        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, and not
-        few, unless the first stage is on just that dimension.
-        """
-        first = stages[0]
-        native = self.version.dimension if self.segment is None else self.segment.manifest.dimension
-        wide = first.candidate_count
-        if first.dimension != native or self.delta.rows:
-            wide = max(2 * wide, WIDELY_PROPOSED)
-        rows = self._proposed(query, wide, admitted, params)
+        """Nearest admitted rows to one query, (1, dim) float32, through the stages that the caller chose."""
+        wide = self.width_of(stages[0])
+        rows = self.proposed_among(query, wide, admitted, params)
         distances = np.zeros(len(rows))
         for stage in stages:
-            distances = self._compared(query, rows, stage.dimension)
+            distances = self.compared(query, rows, stage.dimension)
             order = np.argsort(distances, kind="stable")[: stage.candidate_count]
             rows, distances = rows[order], distances[order]
         rows, distances = rows[np.newaxis], distances[np.newaxis]
         untie(rows, distances, self._names)
         return Rows(rows, distances, admitted.count, wide, tuple(stages))
+
+    def width_of(self, first: Stage) -> int:
+        """Rows to be proposed for a first stage.
+
+        The graph stands on a dimension of its own: it proposes twice as many rows as the first stage keeps, and not
+        few, unless the first stage is on just that dimension.
+        """
+        native = self.version.dimension if self.segment is None else self.segment.manifest.dimension
+        wide = first.candidate_count
+        if first.dimension != native or self.delta.rows:
+            wide = max(2 * wide, WIDELY_PROPOSED)
+        return wide
 
     def item_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Item id of each of `rows` (n,)."""
@@ -271,9 +275,13 @@ class View:
             held = held[admitted.segment.holds(held)]
         return np.concatenate([held, rows])
 
+    def living_rows_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of those items that live, whoever may see them."""
+        return self.rows_of(item_ids, _ANYBODY)
+
     def facts(self, item_ids: Sequence[str], predicate: Predicate) -> tuple[set[str], dict[str, ItemFacts]]:
         """Which of the items live here, and facts of those of them that the predicate admits."""
-        living = self.rows_of(item_ids, _ANYBODY)
+        living = self.living_rows_of(item_ids)
         admitted = self.admitted(predicate, IndexScope.FULL)
         recent = living >= self.segment_rows
         keep = np.empty(len(living), bool)
@@ -308,9 +316,10 @@ class View:
             admitted.efforts[params, count] = effort, stages
         return effort, stages
 
-    def _proposed(
+    def proposed_among(
         self, query: NDArray[np.float32], wide: int, admitted: Admitted, params: SearchParams
     ) -> NDArray[np.int64]:
+        """As `proposed`, among the rows that are admitted."""
         query = padded(query)
         parts = [np.zeros(0, np.int64)]
         if self.segment is not None and admitted.segment_count:
@@ -339,7 +348,7 @@ class View:
             parts.append(Part(*found, self.delta.norms, self.segment_rows))
         return parts
 
-    def _compared(self, query: NDArray[np.float32], rows: NDArray[np.int64], dimension: int) -> NDArray[np.float64]:
+    def compared(self, query: NDArray[np.float32], rows: NDArray[np.int64], dimension: int) -> NDArray[np.float64]:
         """Distances of `rows` on the first `dimension` components, (n,) float64."""
         metric = self.collection.metric
         found = prefixes(decoded(self._codes(rows)), dimension, metric)

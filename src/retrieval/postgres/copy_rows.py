@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import AttributeValue, Collection, Item
+    from retrieval.domain.model import AttributeValue, Chunk, Collection, Item
 
 ITEM_COLUMNS = (
     "collection_id",
@@ -42,6 +42,11 @@ EMBEDDING_COLUMNS = (
     "version_id",
     "item_id",
     "chunk_index",
+    "text_start",
+    "text_end",
+    "start_ms",
+    "end_ms",
+    "chunk_text",
     "embedding",
     "owner_id",
     "visibility",
@@ -65,6 +70,8 @@ _EPOCH_2000_US = 946_684_800_000_000
 _length = struct.Struct(">i").pack
 _int2 = struct.Struct(">ih").pack
 _int8 = struct.Struct(">iq").pack
+_int4s = struct.Struct(">iiii").pack
+_int8s = struct.Struct(">iqiq").pack
 _float8 = struct.Struct(">id").pack
 _vector_head = struct.Struct(">iHH").pack
 _count = struct.Struct(">h").pack
@@ -111,6 +118,23 @@ def _vector(vector: NDArray[np.float16]) -> bytes:
     return _vector_head(4 + 2 * dimension, dimension, 0) + vector.astype(">f2").tobytes()
 
 
+def _place(chunk: Chunk) -> bytes:
+    index = _int2(2, chunk.chunk_index)
+    if not chunk.placed:
+        return index + _NO_PLACE
+    return b"".join(
+        (
+            index,
+            2 * _NULL if chunk.text_span is None else _int4s(4, chunk.text_span[0], 4, chunk.text_span[1]),
+            2 * _NULL if chunk.time_range_ms is None else _int8s(8, chunk.time_range_ms[0], 8, chunk.time_range_ms[1]),
+            _text(chunk.text) if chunk.text else _NULL,
+        )
+    )
+
+
+_NO_PLACE = 5 * _NULL
+
+
 class CopyRows:
     """COPY streams for items and for their chunks in a version, made piece by piece while Postgres takes them in."""
 
@@ -132,11 +156,6 @@ class CopyRows:
         """Whether there is anything in the second stream."""
         return any(item.chunks for item in self._items)
 
-    @property
-    def most_chunks(self) -> int:
-        """The largest number of chunks of an item; 1 where there are none."""
-        return max((len(item.chunks) for item in self._items), default=1)
-
     async def items(self) -> AsyncIterator[bytes]:
         """Rows of ITEM_COLUMNS."""
         yield _HEADER
@@ -156,8 +175,8 @@ class CopyRows:
             rows: list[bytes] = []
             for item, (identity, shared, attributes, moment) in self._piece(start):
                 for chunk in item.chunks:
-                    place = _int2(2, chunk.chunk_index)
-                    rows += (self._chunk_head, identity, place, _vector(chunk.vector), shared, attributes, moment)
+                    rows += (self._chunk_head, identity, _place(chunk), _vector(chunk.vector))
+                    rows += (shared, attributes, moment)
             yield b"".join(rows)
         yield _TRAILER
 

@@ -100,9 +100,8 @@ async def complete_held(
         ids = [i.item_id for i in items]
         await connection.execute(queries("items")["remove_embeddings"], version.version_id, ids)
         created = [i.created_at or 0 for i in items]
-        await write_chunks(
-            connection, collection, version, CopyRows(collection, version.version_id, items, created, now)
-        )
+        rows = CopyRows(collection, version.version_id, items, created, now)
+        await write_chunks(connection, collection, version, items, rows)
         await queue_on(connection).log_jobs([(job, "successful", None) for job, _ in held.same.values()])
         await connection.fetchrow(queries("items")["log_change"], collection.collection_id, ids)
     return outcomes

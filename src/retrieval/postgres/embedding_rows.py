@@ -11,7 +11,7 @@ from retrieval.postgres.sql_files import queries
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion
+    from retrieval.domain.model import Collection, EmbeddingVersion, Item
     from retrieval.postgres.copy_rows import CopyRows
 
 
@@ -20,11 +20,31 @@ async def copy_in(connection: Any, table: str, columns: Sequence[str], rows: Asy
     await connection.copy_to_table(table, schema_name="retrieval", columns=columns, format="binary", source=rows)
 
 
-async def write_chunks(connection: Any, collection: Collection, version: EmbeddingVersion, rows: CopyRows) -> None:
+def brings_news(version: EmbeddingVersion, items: Sequence[Item]) -> bool:
+    """Whether items have more chunks, or chunks with places for the first time, than the version knows of."""
+    chunks, places = _most(items)
+    return chunks > version.max_chunks or places > version.has_places
+
+
+async def write_chunks(
+    connection: Any, collection: Collection, version: EmbeddingVersion, items: Sequence[Item], rows: CopyRows
+) -> None:
     """Append the chunks of items that have none in the version, and note how many an item has at most."""
     if rows.has_chunks:
         await copy_in(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())
-    if rows.most_chunks > version.max_chunks:
-        raised = await connection.execute(queries("items")["raise_max_chunks"], version.version_id, rows.most_chunks)
-        if raised != "UPDATE 0":
-            await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
+    if brings_news(version, items):
+        await note_chunks(connection, collection, version, *_most(items))
+
+
+async def note_chunks(
+    connection: Any, collection: Collection, version: EmbeddingVersion, chunks: int, places: bool
+) -> None:
+    """Note that an item of the version has so many chunks, and whether any has a place."""
+    noted = await connection.execute(queries("items")["note_chunks"], version.version_id, chunks, places)
+    if noted != "UPDATE 0":
+        await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
+
+
+def _most(items: Sequence[Item]) -> tuple[int, bool]:
+    chunks = max((len(i.chunks) for i in items), default=1)
+    return chunks, any(c.placed for i in items for c in i.chunks)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retrieval.domain.funnel import MAX_CANDIDATES
+from retrieval.domain.model import MAX_CHUNKS
 from retrieval.domain.planning import choose
 from retrieval.domain.search import IndexAnswer, IndexScope, Source
 from retrieval.postgres.items import admitted_items
@@ -14,6 +16,7 @@ from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_visibility
 from retrieval.postgres.search_sql import (
     EXACT_PROFILE,
+    MAX_SCAN_TUPLES,
     exact_statement,
     index_profile,
     index_statement,
@@ -23,7 +26,7 @@ from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
     from retrieval.postgres.database import Database
     from retrieval.postgres.facts import FactsCache, VersionFacts
 
+ROWS_PER_ITEM = 4
+"""Rows looked at first for each item wanted; items with more chunks near the query take another look."""
+ROWS_GROW = 8
+MAX_EXACT_ROWS = MAX_CANDIDATES * MAX_CHUNKS
+"""So many rows hold the items of any search, even if those with the most chunks are the nearest."""
 PARALLEL_PAGES = 1024
 """Smaller tables are read by one process (PostgreSQL's default of `min_parallel_table_scan_size`, 8 MB)."""
 
@@ -48,6 +56,13 @@ class PostgresIndex:
 
     async def search(self, query: IndexQuery) -> IndexAnswer:
         """Plan, run, and finish what an approximate scan could not: see `VectorIndex`."""
+        answer = await self._search(query)
+        if query.version.max_chunks == 1 and len(set(answer.item_ids)) < len(answer.item_ids):
+            # Chunks were written since the version was read, which goes through a cache.
+            answer = await self._search(replace(query, version=replace(query.version, max_chunks=ROWS_PER_ITEM)))
+        return answer
+
+    async def _search(self, query: IndexQuery) -> IndexAnswer:
         facts = await self._facts.facts(query.version)
         plan = await self._plan(query, facts)
         if plan.source is Source.EXACT:
@@ -121,7 +136,7 @@ class PostgresIndex:
         return _matrix([r["embedding"] for r in rows], version.dimension)
 
     async def _plan(self, query: IndexQuery, facts: VersionFacts) -> Plan:
-        first = query.stages[0]
+        first = query.stages[0].candidate_count * (_first_rows(query) or query.count) // query.count
         ready = {Source.HNSW} if _index_key(query, Source.HNSW) in facts.indexes else set()
         lists = 0
         inverted = facts.indexes.get(_index_key(query, Source.IVFFLAT))
@@ -137,7 +152,7 @@ class PostgresIndex:
             ready=ready,
             rows=facts.rows,
             selectivity=selectivity,
-            count=first.candidate_count,
+            count=first,
             lists=lists,
             default_ef_search=self._default_ef_search,
             refined=len(query.stages) > 1,
@@ -145,10 +160,14 @@ class PostgresIndex:
 
     async def _by_index(self, query: IndexQuery, plan: Plan, facts: VersionFacts) -> IndexAnswer:
         walled = self._database.walls(query.predicate.viewer)
-        statement = index_statement(query, plan.source, walled=walled)
         async with self._database.searching(index_profile(plan.source, plan.effort), walled=walled) as connection:
-            rows = await connection.fetch(statement.sql, *statement.values)
-        answer = _answer(rows, query, plan.source)
+
+            async def run(rows: int) -> Sequence[Any]:
+                statement = index_statement(query, plan.source, rows, walled=walled)
+                found: Sequence[Any] = await connection.fetch(statement.sql, *statement.values)
+                return found
+
+            answer = _answer(await _by_items(query, run, MAX_SCAN_TUPLES), query, plan.source)
         found = facts.indexes.get(_index_key(query, plan.source))
         return replace(answer, effort=plan.effort, generation=found.generation if found else 0)
 
@@ -157,10 +176,34 @@ class PostgresIndex:
         # policies before what might tell of the rows they hide. Nor could workers, who may not change settings.
         free = query.predicate.filter.empty and facts.pages < PARALLEL_PAGES
         walled = free and self._database.walls(query.predicate.viewer)
-        statement = exact_statement(query, walled=walled)
         async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
-            rows = await connection.fetch(statement.sql, *statement.values)
-        return replace(_answer(rows, query, Source.EXACT), exhausted=len(rows) < query.count)
+
+            async def run(rows: int) -> Sequence[Any]:
+                statement = exact_statement(query, rows, walled=walled)
+                found: Sequence[Any] = await connection.fetch(statement.sql, *statement.values)
+                return found
+
+            found = await _by_items(query, run, MAX_EXACT_ROWS)
+        return replace(_answer(found, query, Source.EXACT), exhausted=len(found) < query.count)
+
+
+def _first_rows(query: IndexQuery) -> int:
+    """Rows to look at first for the query's items; 0 where a row is an item."""
+    chunks = query.version.max_chunks
+    return 0 if chunks == 1 else query.count * min(chunks, ROWS_PER_ITEM)
+
+
+async def _by_items(query: IndexQuery, run: Callable[[int], Awaitable[Sequence[Any]]], most: int) -> Sequence[Any]:
+    """What `run` finds in so many rows, more and more of them until they hold the query's items or are all there are.
+
+    `most`: rows to look at in the end.
+    """
+    rows = _first_rows(query)
+    while True:
+        found = await run(rows)
+        if len(found) >= query.count or not found or not rows or found[0]["scanned"] < rows or rows >= most:
+            return found
+        rows = min(rows * ROWS_GROW, max(most, rows))
 
 
 def _index_key(query: IndexQuery, source: Source) -> tuple[str, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from retrieval.domain.model import AttributeType, Chunk, Item, ItemStatus, Visibility
+from retrieval.domain.model import AttributeType, ChunkPlace, Item, ItemStatus, Visibility
 from retrieval.postgres.times import to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from retrieval.domain.model import AttributeValue, Collection
+    from retrieval.domain.model import AttributeValue, Chunk, Collection
 
 # A look-up costs a third of calling the enumeration, and a cache is filled with millions of rows.
 _VISIBILITIES = {v.value: v for v in Visibility}
@@ -55,6 +55,17 @@ def read_bare_item(row: Any, collection: Collection, chunks: tuple[Chunk, ...] =
         "",
         read_attributes(json.loads(row["attributes"]), collection),
         created_at=to_micros(row["created_at"]),
+    )
+
+
+def read_place(row: Any) -> ChunkPlace:
+    """Where the chunk of a row of `embeddings` is."""
+    text_start, start_ms = row["text_start"], row["start_ms"]
+    return ChunkPlace(
+        row["chunk_index"],
+        None if text_start is None else (text_start, row["text_end"]),
+        None if start_ms is None else (start_ms, row["end_ms"]),
+        row["chunk_text"] or "",
     )
 
 

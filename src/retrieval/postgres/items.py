@@ -14,10 +14,10 @@ from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import ITEM_COLUMNS, CopyRows
 from retrieval.postgres.embedding_jobs import end_jobs
-from retrieval.postgres.embedding_rows import copy_in, write_chunks
-from retrieval.postgres.item_rows import read_item
+from retrieval.postgres.embedding_rows import brings_news, copy_in, write_chunks
+from retrieval.postgres.item_rows import read_item, read_place
 from retrieval.postgres.names import partition
-from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility
+from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility, visible_rows
 from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.text_effects import apply_text_effects, text_versions
@@ -25,9 +25,9 @@ from retrieval.postgres.times import to_micros
 from retrieval.postgres.tokens import make_token, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.model import ChunkPlace, Collection, EmbeddingVersion, Item, Viewer
     from retrieval.postgres.database import Database
 
 WRITE_ATTEMPTS = 5
@@ -51,6 +51,7 @@ class PostgresItems:
         """See `ItemStore`. Rows are removed and copied in anew: one path for new and known items, and a fast one."""
         ordered = sorted(items, key=lambda i: i.item_id)
         ids = [i.item_id for i in ordered]
+        news = brings_news(version, items)
 
         async def write(connection: Any) -> int:
             sql = queries("items")
@@ -71,7 +72,7 @@ class PostgresItems:
             created = [i.created_at if i.created_at is not None else known.get(i.item_id, now) for i in ordered]
             rows = CopyRows(collection, version.version_id, ordered, created, now)
             await copy_in(connection, "items", ITEM_COLUMNS, rows.items())
-            await write_chunks(connection, collection, version, rows)
+            await write_chunks(connection, collection, version, ordered, rows)
             if embedding:
                 before = {r["item_id"]: r["text"] for r in removed}
                 await apply_text_effects(connection, embedding, version, ordered, before)
@@ -82,7 +83,7 @@ class PostgresItems:
             return len(ordered)
 
         receipt = await self._write(collection, ids, request_id, fingerprint, write)
-        if any(len(i.chunks) > version.max_chunks for i in ordered):
+        if news:
             self._on_change()
         return receipt
 
@@ -177,6 +178,27 @@ class PostgresItems:
             chunks = await self._chunks(connection, version, ids, viewer, walled=walled) if with_chunks else {}
         return {r["item_id"]: read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
 
+    async def get_placed(
+        self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
+    ) -> dict[str, tuple[Item, ChunkPlace | None]]:
+        """See `ItemStore`."""
+        walled = self._database.walls(viewer)
+        parameters = Parameters(collection.collection_id, list(chunks), list(chunks.values()), walled=walled)
+        sql = fill(
+            queries("items")["get_placed_items"],
+            predicate=compile_predicate(Predicate(viewer=viewer), collection, parameters),
+            # The policies have been told of the viewer where items are read, which comes first.
+            visible=visible_rows(viewer, parameters),
+            partition=partition(version.version_id),
+            version_id=version.version_id,
+        )
+        async with self._database.searching(None, walled=walled) as connection:
+            rows = await connection.fetch(sql, *parameters.values)
+        return {
+            r["item_id"]: (read_item(r, collection, ()), None if r["chunk_index"] is None else read_place(r))
+            for r in rows
+        }
+
     async def list_after(
         self,
         collection: Collection,
@@ -212,8 +234,10 @@ class PostgresItems:
             predicate=compile_visibility(viewer, parameters),
         )
         found: dict[str, tuple[Chunk, ...]] = {}
-        for item_id, chunk_index, embedding in await connection.fetch(sql, *parameters.values):
-            found[item_id] = (*found.get(item_id, ()), Chunk(chunk_index, embedding.to_numpy()))
+        for row in await connection.fetch(sql, *parameters.values):
+            place, item_id = read_place(row), row["item_id"]
+            chunk = Chunk(place.chunk_index, row["embedding"].to_numpy(), *place[1:])
+            found[item_id] = (*found.get(item_id, ()), chunk)
         return found
 
     async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:

@@ -91,8 +91,11 @@ def _columns(*, owners: bool, vectors: bool, facts: bool) -> str:
     return "".join(columns for columns, asked in wanted if asked)
 
 
-def index_statement(query: IndexQuery, source: Source, *, walled: bool = False) -> Statement:
-    """The funnel: coarse stage by index, later stages on its rows, one round trip."""
+def index_statement(query: IndexQuery, source: Source, rows: int = 0, *, walled: bool = False) -> Statement:
+    """The funnel: coarse stage by index, later stages on its rows, one round trip.
+
+    `rows`: items have several; look at so many for the `query.count` items, and as many more in the stages before.
+    """
     parameters = Parameters(walled=walled)
     predicate = where(query, parameters)
     sql = _funnel_sql(
@@ -105,9 +108,13 @@ def index_statement(query: IndexQuery, source: Source, *, walled: bool = False) 
         query.with_facts,
         predicate,
         len(parameters.values),
+        grouped=rows > 0,
     )
     for stage in query.stages:
-        parameters.values += (query.vector[: stage.dimension], stage.candidate_count)
+        count = stage.candidate_count * rows // query.count if rows else stage.candidate_count
+        parameters.values += (query.vector[: stage.dimension], count)
+    if rows:
+        parameters.add(query.count)
     return Statement(sql, parameters.values)
 
 
@@ -122,14 +129,24 @@ def _funnel_sql(
     with_facts: bool,
     predicate: str,
     predicate_values: int,
+    *,
+    grouped: bool,
 ) -> str:
-    """The text of a funnel; each stage takes two parameters, its vector and its count, after the predicate's."""
+    """The text of a funnel; each stage takes two parameters, its vector and its count, after the predicate's.
+
+    `grouped`: a parameter more, the number of items.
+    """
     pieces = queries("search")
     last = len(dimensions) - 1
+    asked = _columns(owners=with_owners, vectors=with_vectors, facts=with_facts)
+    # Where items are compared again, only their ids are of use.
+    carried = "" if grouped else asked
     sql = ""
     for number, dimension in enumerate(dimensions):
         full_ivfflat = source is Source.IVFFLAT and dimension == version.dimension and number == 0
-        columns = _columns(owners=with_owners, vectors=with_vectors or number < last, facts=with_facts)
+        columns = carried
+        if number < last and "embedding" not in carried:
+            columns += ", embedding"
         if number == last:
             columns += ", {order} {operator} {vector}::halfvec({dim}) AS distance"
         sql = fill(
@@ -144,23 +161,39 @@ def _funnel_sql(
             dim=dimension,
             partition=partition(version.version_id),
         )
+    sql = fill(pieces["funnel"], stages=sql, columns=carried)
+    if not grouped:
+        return sql
     return fill(
-        pieces["funnel"], stages=sql, columns=_columns(owners=with_owners, vectors=with_vectors, facts=with_facts)
+        pieces["best_of_index"],
+        nearest=sql,
+        columns=asked,
+        order=order_expression(version, dimensions[last]),
+        operator=OPERATORS[metric],
+        vector=f"${predicate_values + 2 * last + 1}",
+        count=f"${predicate_values + 2 * last + 3}::bigint",
+        dim=dimensions[last],
+        partition=partition(version.version_id),
+        version_id=version.version_id,
     )
 
 
-def exact_statement(query: IndexQuery, *, walled: bool = False) -> Statement:
-    """Every admitted row, compared on the last stage's dimension."""
+def exact_statement(query: IndexQuery, rows: int = 0, *, walled: bool = False) -> Statement:
+    """Every admitted row, compared on the last stage's dimension; `rows`: as in `index_statement`."""
     parameters = Parameters(walled=walled)
     stage = query.stages[-1]
+    columns = _columns(owners=query.with_owners, vectors=query.with_vectors, facts=query.with_facts)
     sql = fill(
         queries("search")["exact"],
         predicate=where(query, parameters),
-        columns=_columns(owners=query.with_owners, vectors=query.with_vectors, facts=query.with_facts),
+        columns=columns,
         order=order_expression(query.version, stage.dimension),
-        count=f"{parameters.add(stage.candidate_count)}::bigint",
+        count=f"{parameters.add(rows or query.count)}::bigint",
         **_comparison(query, stage, parameters),
     )
+    if rows:
+        count = f"{parameters.add(query.count)}::bigint"
+        sql = fill(queries("search")["best_of_exact"], nearest=sql, columns=columns, count=count)
     return Statement(sql, parameters.values)
 
 

@@ -122,6 +122,7 @@ class ReferenceCollections:
             version=len(held.collection.versions) + 1,
             resolutions=tuple(sorted(version.resolutions)),
             max_chunks=1,
+            has_places=False,
             created_at=self._memory.now_us(),
             input_dimension=0 if projection is None else projection.input_dimension,
         )

@@ -16,7 +16,7 @@ from retrieval.domain.embedding_jobs import (
     failure_delay_s,
     lease_lost,
 )
-from retrieval.reference.jobs import count_texts, raise_max_chunks
+from retrieval.reference.jobs import count_texts, note_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ class ReferenceEmbeddingJobs:
                 outcomes[job.job_id] = CompleteOutcome.TEXT_CHANGED
                 continue
             held.embeddings[version.version_id].put(job.item_id, result.chunks)
-            raise_max_chunks(held, version, len(result.chunks))
+            note_chunks(held, version, [result.chunks])
             del jobs[job.item_id]
             outcomes[job.job_id] = CompleteOutcome.APPLIED
         self._memory.writes += 1

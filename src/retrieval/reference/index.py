@@ -47,15 +47,14 @@ class ReferenceIndex:
             lists=0,
             default_ef_search=0,
         )
-        rows = self._nearest(held, query, held.items.values())
-        return _answer(held, query, rows[: query.count], exhausted=len(rows) < query.count)
+        best = self._nearest(held, query, held.items.values())
+        return _answer(held, query, best[: query.count], exhausted=len(best) < query.count)
 
     async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
         """See `VectorIndex`."""
         held = self._memory.held(query.collection)
-        rows = self._nearest(held, query, [held.items[i] for i in dict.fromkeys(item_ids) if i in held.items])
-        best = best_chunks([item_id for _, item_id, _, _ in rows])
-        return _answer(held, query, [rows[i] for i in best], exhausted=True)
+        best = self._nearest(held, query, [held.items[i] for i in dict.fromkeys(item_ids) if i in held.items])
+        return _answer(held, query, best, exhausted=True)
 
     async def vectors(
         self,
@@ -92,14 +91,15 @@ class ReferenceIndex:
 
     @staticmethod
     def _nearest(held: Held, query: IndexQuery, items: Iterable[Item]) -> list[tuple[float, str, int, int]]:
-        """(distance, item id, chunk index, row) of every admitted row, nearest first."""
+        """(distance, item id, chunk index, row) of the best chunk of every admitted item, nearest first."""
         rows = held.embeddings[query.version.version_id].rows()
         allowed = {i.item_id for i in admitted(items, query.predicate, query.collection, query.params.scope)}
         kept = [row for row, item_id in enumerate(rows.item_ids) if item_id in allowed]
         found = distances(
             query.vector, rows.vectors[kept], query.collection.metric, prefix=query.stages[-1].dimension
         ).tolist()
-        return sorted((d, rows.item_ids[row], rows.chunk_indexes[row], row) for d, row in zip(found, kept, strict=True))
+        near = sorted((d, rows.item_ids[row], rows.chunk_indexes[row], row) for d, row in zip(found, kept, strict=True))
+        return [near[i] for i in best_chunks([item_id for _, item_id, _, _ in near])]
 
 
 def _answer(

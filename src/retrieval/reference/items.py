@@ -11,13 +11,13 @@ from retrieval.domain.engagement import ItemCounts
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
-from retrieval.reference.jobs import apply_text_effects, raise_max_chunks
+from retrieval.reference.jobs import apply_text_effects, note_chunks
 from retrieval.reference.tokens import check_token, make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
+    from retrieval.domain.model import ChunkPlace, Collection, EmbeddingVersion, Item, Viewer
     from retrieval.domain.search import Predicate
     from retrieval.reference.memory import Held, Memory
 
@@ -59,7 +59,7 @@ class ReferenceItems:
                 if item.chunks or not version.embeds_text:
                     held.embeddings[version.version_id].put(item.item_id, item.chunks)
                 apply_text_effects(self._memory, held, version, item, None if known is None else known.text)
-            raise_max_chunks(held, version, max((len(i.chunks) for i in items), default=1))
+            note_chunks(held, version, [item.chunks for item in items])
             return len(items)
 
         return self._write(collection, request_id, fingerprint, write)
@@ -115,6 +115,15 @@ class ReferenceItems:
         held = self._memory.held(collection)
         found = (held.items[i] for i in dict.fromkeys(item_ids) if i in held.items)
         return {i.item_id: _read(held, version, i, with_chunks=with_chunks) for i in found if can_see(i, viewer)}
+
+    async def get_placed(
+        self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
+    ) -> dict[str, tuple[Item, ChunkPlace | None]]:
+        """See `ItemStore`."""
+        found = await self.get(collection, version, list(chunks), viewer, with_chunks=False)
+        embeddings = self._memory.held(collection).embeddings[version.version_id]
+        places = {i: {c.chunk_index: c.place for c in embeddings.of(i)} for i in found}
+        return {i: (item, places[i].get(chunks[i])) for i, item in found.items()}
 
     async def list_after(
         self,

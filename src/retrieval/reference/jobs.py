@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from retrieval.domain.embedding_jobs import WRITE_PRIORITY, TextEffect, text_effect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
-    from retrieval.domain.model import EmbeddingVersion, Item
+    from retrieval.domain.model import Chunk, EmbeddingVersion, Item
     from retrieval.reference.memory import Held, Memory
 
 
@@ -75,10 +76,14 @@ def count_texts(held: Held, version: EmbeddingVersion) -> tuple[int, int, int]:
     return len(texts), len(texts) - len(missing), len(outstanding)
 
 
-def raise_max_chunks(held: Held, version: EmbeddingVersion, chunks: int) -> None:
-    """Note how many chunks an item of the version has at most."""
+def note_chunks(held: Held, version: EmbeddingVersion, written: Sequence[tuple[Chunk, ...]]) -> None:
+    """Note how many chunks an item of the version has at most, and whether any has a place."""
+    chunks = max((len(each) for each in written), default=1)
+    places = any(chunk.placed for each in written for chunk in each)
     versions = tuple(
-        replace(v, max_chunks=max(v.max_chunks, chunks)) if v.version_id == version.version_id else v
+        replace(v, max_chunks=max(v.max_chunks, chunks), has_places=v.has_places or places)
+        if v.version_id == version.version_id
+        else v
         for v in held.collection.versions
     )
     held.collection = replace(held.collection, versions=versions)

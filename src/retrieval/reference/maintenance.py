@@ -21,7 +21,7 @@ DAY_S = 24 * 3600.0
 
 
 class ReferenceMaintenance:
-    """Retention of events, receipts, decisions, failed jobs and pairs; there is nothing else that wants care in memory."""
+    """Retention of events, receipts, decisions, failed jobs and pairs: nothing else wants care in memory."""
 
     def __init__(
         self,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.transport.read_vectors import MAX_CHUNKS, read_chunks
+from retrieval.domain.model import MAX_CHUNKS
+from retrieval.transport.read_vectors import read_chunks
 from retrieval.transport.validate import count, require, seconds, text
 
 if TYPE_CHECKING:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.model import Chunk
+from retrieval.domain.model import MAX_CHUNKS
 from retrieval.domain.projection import settle, settle_rows
+from retrieval.transport.read_places import placed_chunk
 from retrieval.transport.validate import count, within
+from retrieval.v1 import common_pb2 as common_pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from retrieval.domain.model import EmbeddingVersion, Metric
+    from retrieval.domain.model import Chunk, EmbeddingVersion, Metric
     from retrieval.domain.projection import Projection
-    from retrieval.v1 import common_pb2 as common_pb
     from retrieval.v1 import embedding_job_service_pb2 as jobs_pb
 
     HasChunks = common_pb.Item | jobs_pb.EmbeddingJobResult
 
-MAX_CHUNKS = 256
 MAX_CHUNK_INDEX = 32_767
 
 
@@ -62,8 +62,23 @@ def read_chunks(
 
     rows = _single_rows(items, version.dimension, metric, projection)
     if rows is not None:
-        return [(Chunk(item.chunks[0].chunk_index, row),) for item, row in zip(items, rows, strict=True)]
+        return _single_chunks(items, rows, field)
     return [_chunks(item, f"{field}[{number}].chunks", settled) for number, item in enumerate(items)]
+
+
+def _single_chunks(items: Sequence[HasChunks], rows: NDArray[np.float16], field: str) -> list[tuple[Chunk, ...]]:
+    chunks: list[tuple[Chunk, ...]] = []
+    try:
+        for item, row in zip(items, rows, strict=True):
+            chunks.append((placed_chunk(item.chunks[0], _text(item), row),))
+    except InvalidArgumentError as error:
+        raise error.under(f"{field}[{len(chunks)}].chunks[0]") from error
+    return chunks
+
+
+def _text(item: HasChunks) -> str:
+    """The text that spans are checked against; of a job, whoever leased it had it."""
+    return item.text if isinstance(item, common_pb.Item) else ""
 
 
 def _single_rows(
@@ -101,5 +116,9 @@ def _chunks(
         if index in chunks:
             raise InvalidArgumentError.of(f"{where}.chunk_index", f"{index} is there twice", reason="DUPLICATE_CHUNK")
         vector = f"{where}.vector"
-        chunks[index] = Chunk(index, settled(read_vector(message.vector, vector), vector))
+        row = settled(read_vector(message.vector, vector), vector)
+        try:
+            chunks[index] = placed_chunk(message, _text(item), row)
+        except InvalidArgumentError as error:
+            raise error.under(where) from error
     return tuple(chunks.values())

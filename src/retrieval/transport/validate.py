@@ -108,3 +108,11 @@ def seconds(value: Duration, field: str) -> float:
     valid = 0 <= value.seconds <= _LAST_SECOND and 0 <= value.nanos <= 999_999_999
     require(valid, field, "must be a duration that is not negative")
     return value.seconds + value.nanos / 1e9
+
+
+def millis(value: Duration, field: str, most: int) -> int:
+    """Milliseconds of a span of time between 0 and `most` milliseconds; finer digits are cut off."""
+    valid = 0 <= value.seconds <= most // 1000 and 0 <= value.nanos <= 999_999_999
+    total = value.seconds * 1000 + value.nanos // 1_000_000
+    require(valid and total <= most, field, f"must be a duration between 0 and {most // 86_400_000} days")
+    return total

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from retrieval.domain.search import NO_CHUNK
 from retrieval.transport import enums
-from retrieval.transport.write_items import write_item
+from retrieval.transport.write_items import write_item, write_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,13 +42,17 @@ def write_hits(
 ) -> None:
     """The hits, in order. `types`: attributes of the collection."""
     for hit in hits:
-        message = into.add(item_id=hit.item_id, score=hit.score, distance=hit.distance, chunk_index=hit.chunk_index)
+        message = into.add(item_id=hit.item_id, score=hit.score, distance=hit.distance)
+        if hit.chunk_index != NO_CHUNK:
+            message.chunk_index = hit.chunk_index
         for part in hit.contributions:
             message.contributions.add(source=part.source, rank=part.rank, score=part.score)
         if hit.snippet:
             message.snippet = hit.snippet
         if hit.item is not None:
             write_item(hit.item, types, message.item)
+        if hit.place is not None:
+            write_place(hit.place, message.place)
 
 
 def write_stages(stages: tuple[Stage, ...], into: RepeatedCompositeFieldContainer[common_pb.Stage]) -> None:

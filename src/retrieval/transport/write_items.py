@@ -13,7 +13,7 @@ from retrieval.transport import enums
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from retrieval.domain.model import AttributeValue, Item
+    from retrieval.domain.model import AttributeValue, ChunkPlace, Item
     from retrieval.v1 import common_pb2 as common_pb
 
 _FIELDS = {
@@ -53,7 +53,27 @@ def write_item(item: Item, types: Mapping[str, AttributeType], into: common_pb.I
     if item.updated_at is not None:
         into.updated_at.CopyFrom(write_time(item.updated_at))
     for chunk in item.chunks:
-        into.chunks.add(chunk_index=chunk.chunk_index).vector.float32_le = chunk.vector.astype("<f4").tobytes()
+        message = into.chunks.add(chunk_index=chunk.chunk_index)
+        message.vector.float32_le = chunk.vector.astype("<f4").tobytes()
+        _write_extent(chunk.place, message)
+
+
+def write_place(place: ChunkPlace, into: common_pb.ChunkPlace) -> None:
+    """Where a chunk is."""
+    into.chunk_index = place.chunk_index
+    _write_extent(place, into)
+    into.SetInParent()
+
+
+def _write_extent(place: ChunkPlace, into: common_pb.Chunk | common_pb.ChunkPlace) -> None:
+    if place.text_span is not None:
+        into.text_span.start, into.text_span.end = place.text_span
+    if place.time_range_ms is not None:
+        start_ms, end_ms = place.time_range_ms
+        into.time_range.start.FromMilliseconds(start_ms)
+        into.time_range.end.FromMilliseconds(end_ms)
+    if place.text:
+        into.text = place.text
 
 
 def write_attributes(

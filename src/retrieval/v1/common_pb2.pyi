@@ -179,13 +179,35 @@ class KeywordList(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class TextSpan(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class TimeRange(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: _duration_pb2.Duration
+    end: _duration_pb2.Duration
+    def __init__(self, start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class Chunk(_message.Message):
-    __slots__ = ("chunk_index", "vector")
+    __slots__ = ("chunk_index", "vector", "text_span", "time_range", "text")
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SPAN_FIELD_NUMBER: _ClassVar[int]
+    TIME_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     chunk_index: int
     vector: Vector
-    def __init__(self, chunk_index: _Optional[int] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
+    text_span: TextSpan
+    time_range: TimeRange
+    text: str
+    def __init__(self, chunk_index: _Optional[int] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., text_span: _Optional[_Union[TextSpan, _Mapping]] = ..., time_range: _Optional[_Union[TimeRange, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("item_id", "chunks", "owner_id", "visibility", "audience", "status", "rating_value", "rating_count", "tags", "text", "attributes", "payload", "created_at", "updated_at", "view_count", "repost_count")
@@ -409,7 +431,7 @@ class Stage(_message.Message):
     def __init__(self, dimension: _Optional[int] = ..., candidate_count: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("item_id", "score", "distance", "chunk_index", "contributions", "item", "snippet")
+    __slots__ = ("item_id", "score", "distance", "chunk_index", "contributions", "item", "snippet", "place")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_FIELD_NUMBER: _ClassVar[int]
@@ -417,6 +439,7 @@ class Hit(_message.Message):
     CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SNIPPET_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     distance: float
@@ -424,7 +447,20 @@ class Hit(_message.Message):
     contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
     item: Item
     snippet: str
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., chunk_index: _Optional[int] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., snippet: _Optional[str] = ...) -> None: ...
+    place: ChunkPlace
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., chunk_index: _Optional[int] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., snippet: _Optional[str] = ..., place: _Optional[_Union[ChunkPlace, _Mapping]] = ...) -> None: ...
+
+class ChunkPlace(_message.Message):
+    __slots__ = ("chunk_index", "text_span", "time_range", "text")
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SPAN_FIELD_NUMBER: _ClassVar[int]
+    TIME_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    chunk_index: int
+    text_span: TextSpan
+    time_range: TimeRange
+    text: str
+    def __init__(self, chunk_index: _Optional[int] = ..., text_span: _Optional[_Union[TextSpan, _Mapping]] = ..., time_range: _Optional[_Union[TimeRange, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("source", "rank", "score")

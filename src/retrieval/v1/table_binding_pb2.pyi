@@ -97,20 +97,26 @@ class StatusColumn(_message.Message):
     def __init__(self, column: _Optional[str] = ..., values: _Optional[_Mapping[str, _common_pb2.ItemStatus]] = ...) -> None: ...
 
 class VectorColumn(_message.Message):
-    __slots__ = ("column", "embedding_version", "relation", "key_column", "chunk_index_column", "model_column")
+    __slots__ = ("column", "embedding_version", "relation", "key_column", "chunk_index_column", "model_column", "text_column", "start_column", "end_column")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     RELATION_FIELD_NUMBER: _ClassVar[int]
     KEY_COLUMN_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_COLUMN_FIELD_NUMBER: _ClassVar[int]
     MODEL_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    START_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    END_COLUMN_FIELD_NUMBER: _ClassVar[int]
     column: str
     embedding_version: int
     relation: str
     key_column: str
     chunk_index_column: str
     model_column: str
-    def __init__(self, column: _Optional[str] = ..., embedding_version: _Optional[int] = ..., relation: _Optional[str] = ..., key_column: _Optional[str] = ..., chunk_index_column: _Optional[str] = ..., model_column: _Optional[str] = ...) -> None: ...
+    text_column: str
+    start_column: str
+    end_column: str
+    def __init__(self, column: _Optional[str] = ..., embedding_version: _Optional[int] = ..., relation: _Optional[str] = ..., key_column: _Optional[str] = ..., chunk_index_column: _Optional[str] = ..., model_column: _Optional[str] = ..., text_column: _Optional[str] = ..., start_column: _Optional[str] = ..., end_column: _Optional[str] = ...) -> None: ...
 
 class WatchedTable(_message.Message):
     __slots__ = ("table", "key_column")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from retrieval.application.attachment_ports import AttachmentState
 from retrieval.config import Settings
+from retrieval.domain.embedding_jobs import EmbeddedText
 from retrieval.domain.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -18,12 +20,12 @@ from retrieval.domain.errors import (
     NotFoundError,
     RetrievalError,
 )
-from retrieval.domain.model import EVERYTHING, Collection, EmbeddingVersion, ItemStatus, Visibility
+from retrieval.domain.model import EVERYTHING, Chunk, Collection, EmbeddingVersion, ItemStatus, Visibility
 from retrieval.domain.projection import Projection
 from retrieval.domain.table_binding import TableBinding
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.attach.follow import POLL_S
-from tests.postgres.attach.conftest import BARE, near
+from tests.postgres.attach.conftest import BARE, DIM, near
 
 if TYPE_CHECKING:
     from tests.postgres.attach.conftest import App
@@ -209,6 +211,72 @@ async def test_chunks_of_another_table(app: App) -> None:
     assert (await app.settled()).problem_count == 0
     await app.run("DELETE FROM {schema}.posts")
     assert await app.items() == {}
+
+
+async def test_places_of_chunks(app: App) -> None:
+    await app.run("""
+        CREATE TABLE {schema}.pieces (
+            post_id uuid, number integer, vector vector(3), words text, from_s numeric, to_s numeric,
+            PRIMARY KEY (post_id, number)
+        )
+    """)
+    pieces = {"column": "vector", "relation": f"{app.schema}.pieces", "key_column": "post_id"}
+    places = {"text_column": "words", "start_column": "from_s", "end_column": "to_s"}
+    await app.attach(vectors=[pieces | {"chunk_index_column": "number"} | places])
+    await app.run(POST, "a", None)
+    add = "INSERT INTO {schema}.pieces SELECT id, $1, $2::text::vector, $3, $4, $5 FROM {schema}.posts"
+    await app.run(add, 0, "[1,0,0]", "said at first", 0, 2.5)
+    await app.run(add, 1, "[0,1,0]", "w " * 6000, 9, 3)
+    first, second = (await app.items())["a"].chunks
+    assert (first.text, first.time_range_ms, first.text_span) == ("said at first", (0, 2500), None)
+    assert (len(second.text), second.time_range_ms) == (2500, None)
+    await app.run("UPDATE {schema}.pieces SET words = 'corrected', to_s = 3 WHERE number = 0")
+    first = (await app.items())["a"].chunks[0]
+    assert (first.text, first.time_range_ms) == ("corrected", (0, 3000))
+    collection = await app.stores.collections.get(app.collection.name)
+    assert collection.active.has_places
+
+
+async def test_texts_are_embedded_by_the_service(app: App) -> None:
+    """What the application has is the beginning; from then on changed texts are queued, and nothing else is."""
+    version = await app.stores.collections.create_version(
+        app.collection.name, EmbeddingVersion(0, 0, "embedder", DIM, embeds_text=True)
+    )
+    app.collection = await app.stores.collections.get(app.collection.name)
+    await app.run(POST, "given", "[1,0,0]")
+    await app.attach(vectors=[{"column": "embedding", "embedding_version": version.version}])
+    await app.run(POST, "missing", None)
+    await app.run("INSERT INTO {schema}.posts (title) VALUES ('')")
+    ids = {title: item.item_id for title, item in (await app.items()).items()}
+    jobs = app.stores.embedding_jobs
+
+    async def lease() -> list[str]:
+        lease_id = uuid4()
+        leased = await jobs.lease(app.collection, version, lease_id, 10, 60.0)
+        done = [EmbeddedText(j.job_id, (Chunk(0, np.array([0, 0, 1], np.float16)),)) for j in leased]
+        if done:
+            await jobs.complete(app.collection, version, lease_id, done)
+        return [j.text for j in leased]
+
+    assert await lease() == ["missing"]
+    await app.run("UPDATE {schema}.posts SET likes = 9, stars = 3")
+    await app.run("UPDATE {schema}.posts SET embedding = '[0,1,0]'")
+    await app.settled()
+    assert await lease() == []
+    await app.run("UPDATE {schema}.posts SET title = 'other' WHERE title = 'given'")
+    await app.settled()
+    found = await app.stores.index.vectors(version, [ids["given"]], EVERYTHING)
+    assert np.allclose(found[ids["given"]], [[1, 0, 0]]), "a stale vector beats none"
+    assert await lease() == ["other"]
+    found = await app.stores.index.vectors(version, list(ids.values()), EVERYTHING)
+    assert np.allclose(found[ids["given"]], [[0, 0, 1]])
+    await app.run("UPDATE {schema}.posts SET title = '' WHERE title = 'other'")
+    await app.settled()
+    assert ids["given"] not in await app.stores.index.vectors(version, [ids["given"]], EVERYTHING)
+    await app.run("UPDATE {schema}.posts SET title = 'again' WHERE title = ''")
+    await app.run("DELETE FROM {schema}.posts")
+    await app.settled()
+    assert await lease() == []
 
 
 async def test_a_view_over_several_tables(app: App) -> None:

@@ -32,6 +32,7 @@ from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
 from retrieval.domain.rerank import RerankPool, rerank
 from retrieval.domain.search import (
+    NO_CHUNK,
     Contribution,
     Hit,
     Predicate,
@@ -226,7 +227,13 @@ class CandidateEngine:
         pool, item_ids = await self._picked(question, ordered, scores)
         ranks = {name: {i: rank for rank, i in enumerate(found, start=1)} for name, found in proposals.lists.items()}
         hits = [
-            Hit(item_id, scores.get(item_id, 0.0), 0.0, contributions=_contributions(item_id, ranks, question.weights))
+            Hit(
+                item_id,
+                scores.get(item_id, 0.0),
+                0.0,
+                proposals.chunks.get(item_id, NO_CHUNK),
+                _contributions(item_id, ranks, question.weights),
+            )
             for item_id in item_ids[: options.limit]
         ]
         if proposals.answer is not None:
@@ -268,7 +275,7 @@ class CandidateEngine:
             wanted *= POOL_PER_HIT
 
     def _keep(self, question: _Question, hits: list[Hit]) -> None:
-        bare = [replace(hit, item=None) for hit in hits]
+        bare = [replace(hit, item=None, place=None) for hit in hits]
         generation, report = self._generation(question.scope), question.report
         kept = KeptResult(time.monotonic(), generation, report.model_version, bare, report, question.predicate)
         self._results.put(question.key, kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,16 +37,23 @@ MAX_NEAREST = 4000
 
 @dataclass(slots=True)
 class Proposals:
-    """What the sources proposed: item ids by source, best first, how long each took, and who answered the searches."""
+    """What the sources proposed: item ids by source, best first, how long each took, and who answered the searches.
+
+    `chunks`: the nearest chunk of each item that a vector found.
+    """
 
     lists: dict[str, list[str]]
     reports: tuple[SourceReport, ...]
     answer: IndexAnswer | None
+    chunks: Mapping[str, int]
 
 
 @dataclass(slots=True)
 class Sources:
-    """The sources of one request. `banned`: ids that must not be proposed; `user_vector`: one that came with it."""
+    """The sources of one request. `banned`: ids that must not be proposed; `user_vector`: one that came with it.
+
+    `matched`: distance and chunk by item, of the nearest of all vectors that found it.
+    """
 
     stores: Stores
     states: UserStates
@@ -58,6 +65,7 @@ class Sources:
     user_vector: NDArray[np.float16] | None
     seen_counts: bool
     answer: IndexAnswer | None = None
+    matched: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     async def propose(self, quotas: Mapping[str, int]) -> Proposals:
         """Run the sources that have a quota."""
@@ -83,7 +91,7 @@ class Sources:
             reports.append(SourceReport(name, quota, len(found), time.perf_counter() - since))
             if found:
                 lists[name] = found
-        return Proposals(lists, tuple(reports), self.answer)
+        return Proposals(lists, tuple(reports), self.answer, {i: chunk for i, (_, chunk) in self.matched.items()})
 
     def _first(self, item_ids: Sequence[str], quota: int) -> list[str]:
         """The first `quota` of those that are not banned."""
@@ -208,10 +216,14 @@ class Sources:
         while True:
             answer = await self.stores.index.search(self._query(vector, count))
             self.answer = answer
-            found = self._first(list(dict.fromkeys(answer.item_ids)), wanted)
+            found = self._first(answer.item_ids, wanted)
             if len(found) >= wanted or len(answer.item_ids) < count or count >= MAX_NEAREST:
-                return found
+                break
             count = min(count * 4, MAX_NEAREST)
+        matches = zip(answer.distances.tolist(), answer.chunk_indexes, strict=True)
+        for item_id, match in zip(answer.item_ids, matches, strict=True):
+            self.matched[item_id] = min(match, self.matched.get(item_id, match))
+        return found
 
     def _query(self, vector: NDArray[np.float16], count: int) -> IndexQuery:
         scope = self.scope

@@ -13,6 +13,7 @@ from retrieval.domain.embedding_jobs import WRITE_PRIORITY
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.projection import settle
 from retrieval.postgres.embedding_jobs import embedded_items, end_jobs, enqueue
+from retrieval.postgres.embedding_rows import note_chunks
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.text_effects import text_versions
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GIVEN = """
-SELECT * FROM unnest($3::text[], $4::smallint[], $5::halfvec[], $6::text[])
-    AS given (item_id, chunk_index, embedding, problem)
+SELECT * FROM unnest($3::text[], $4::smallint[], $5::halfvec[], $6::text[], $7::text[], $8::bigint[], $9::bigint[])
+    AS given (item_id, chunk_index, embedding, problem, chunk_text, start_ms, end_ms)
 """
 
 
@@ -109,12 +110,9 @@ class Applier:
             rows = await connection.fetch(vector.rows, keys)
             statement = self._plan.upsert_vectors(vector, self._id, _GIVEN)
             row = await connection.fetchrow(statement, keys, collection_id, *self._projected(vector, projection, rows))
-        if row["chunks"] > vector.version.max_chunks:
-            raised = await connection.execute(
-                queries("items")["raise_max_chunks"], vector.version.version_id, row["chunks"]
-            )
-            if raised != "UPDATE 0":
-                await connection.execute(queries("changes")["log_catalogue_change"], collection_id)
+        version = vector.version
+        if row["chunks"] > version.max_chunks or row["places"] > version.has_places:
+            await note_chunks(connection, self._plan.collection, version, row["chunks"], row["places"])
             self._on_change()
         return row["changed"] or ()
 
@@ -135,7 +133,10 @@ class Applier:
                     problem = error.violations[0].description
             embeddings.append(embedding)
             problems.append(problem)
-        return [r["item_id"] for r in rows], [r["chunk_index"] for r in rows], embeddings, problems
+        item_ids, chunk_indexes, *places = (
+            [r[column] for r in rows] for column in ("item_id", "chunk_index", "chunk_text", "start_ms", "end_ms")
+        )
+        return item_ids, chunk_indexes, embeddings, problems, *places
 
 
 async def remove_items(connection: Any, collection_id: int, item_ids: Sequence[str], attachment_id: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.model import Metric
+from retrieval.domain.model import MAX_CHUNKS, Metric
 from retrieval.domain.vectors import HALF_MAX
 from retrieval.postgres.attach.row_sql import KEYS, quoted
 from retrieval.postgres.sql_files import fill, queries
@@ -19,7 +19,9 @@ _VECTORS = frozenset({"vector", "halfvec"})
 _JSON = frozenset({"json", "jsonb", "text", "varchar"})
 _FLOATS = frozenset({"float4", "float8", "numeric", "int4"})
 _WHOLE = frozenset({"int2", "int4", "int8"})
-MAX_CHUNKS = 256
+_NUMBERS = _WHOLE | {"numeric", "float4", "float8"}
+MAX_CHUNK_TEXT_BYTES = 10_000
+MAX_TIME_S = 3650 * 86_400
 
 
 class VectorSelect:
@@ -58,6 +60,10 @@ class VectorSelect:
             column = relation.column(bound.chunk_index_column, f"{field}.chunk_index_column", _WHOLE)
             self._chunk = column.of("s")
             used.append(column)
+        self._place = "NULL::text AS chunk_text, NULL::bigint AS start_ms, NULL::bigint AS end_ms"
+        if bound.text_column or bound.start_column:
+            self._place, places = _place(relation, bound, field)
+            used += places
         self._model = ""
         if bound.model_column:
             column = relation.column(bound.model_column, f"{field}.model_column")
@@ -86,6 +92,7 @@ class VectorSelect:
             key_type=self.key.kind,
             chunk=self._chunk,
             vector=self._vector,
+            place=self._place,
             checks=said,
             relation=self.relation.name,
             column=raw,
@@ -110,6 +117,26 @@ class VectorSelect:
             refused=refused[0],
             why=refused[1],
         )
+
+
+def _place(relation: Relation, bound: VectorColumn, field: str) -> tuple[str, list[Column]]:
+    """Columns chunk_text, start_ms and end_ms, and which of the relation's they are made of."""
+    used: list[Column] = []
+    text, start, end = "NULL::text", "NULL::bigint", "NULL::bigint"
+    if bound.text_column:
+        used.append(relation.column(bound.text_column, f"{field}.text_column"))
+        value = f"{used[0].of('s')}::text"
+        fits = f"octet_length({value}) <= {MAX_CHUNK_TEXT_BYTES}"
+        text = f"nullif(CASE WHEN {fits} THEN {value} ELSE left({value}, {MAX_CHUNK_TEXT_BYTES // 4}) END, '')"
+    if bound.start_column:
+        first = relation.column(bound.start_column, f"{field}.start_column", _NUMBERS)
+        last = relation.column(bound.end_column, f"{field}.end_column", _NUMBERS)
+        used += [first, last]
+        begins, ends = f"{first.of('s')}::double precision", f"{last.of('s')}::double precision"
+        # Half a millisecond would round to an empty range.
+        valid = f"{begins} >= 0 AND {ends} <= {MAX_TIME_S} AND {ends} - {begins} >= 0.001"
+        start, end = (f"CASE WHEN {valid} THEN round({moment} * 1000)::bigint END" for moment in (begins, ends))
+    return f"{text} AS chunk_text, {start} AS start_ms, {end} AS end_ms", used
 
 
 def _parsed(column: Column, field: str) -> str:
