@@ -5,7 +5,8 @@ A real server over an embedded Postgres, and an application's table with text an
 - **Backfill**: from the AttachTable call until all rows are searchable items, beside a bare INSERT … SELECT of the same
   columns into the same tables, which checks nothing; in turns.
 - **Inserts**: the application's own INSERT into a followed table beside one into a table of the same shape that nobody
-  follows, by statements of one row, of a hundred, and of ten thousand; in turns, with the service at work beside it.
+  follows, by statements of one row, of a hundred, and of ten thousand; every other statement, with the service at work
+  beside both.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from retrieval.v1 import table_binding_pb2 as binding_pb
 BACKFILL_BAR = 2.0
 INSERT_BAR = 1.15
 TOKEN = "benchmark"
-SIZES = {1: 400, 100: 60, 10_000: 4}
-"""Rows of a statement, and how many statements a turn takes."""
+SIZES = {1: 2000, 100: 300, 10_000: 20}
+"""Rows of a statement, and how many statements go into either table."""
 WAIT_S = 600.0
 
 TABLE = """
@@ -172,28 +173,27 @@ async def backfill(connection: Any, calls: Service, dim: int, turns: int) -> dic
     return {"bare_s": bare, "attached_s": attached, "ratio": round(ratio, 3), "bar": BACKFILL_BAR}
 
 
-async def inserts(connection: Any, calls: Service, dim: int, turns: int) -> dict[str, Any]:
+async def inserts(connection: Any, calls: Service, dim: int) -> dict[str, Any]:
     """Time of a statement into either table, by rows of a statement."""
-    for name in ("followed", "alone"):
+    source = "SELECT title, body, author, platform, likes, embedding FROM public.posts WHERE id BETWEEN $1 AND $2"
+    columns = "(title, body, author, platform, likes, embedding)"
+    names = ("followed", "alone")
+    for name in names:
         await connection.execute(TABLE.format(name=name, dim=dim))
     await calls.create("followed")
     await calls.attach("followed", "followed")
+    statements = {name: await connection.prepare(f"INSERT INTO public.{name} {columns} {source}") for name in names}
     result: dict[str, Any] = {"bar": INSERT_BAR}
-    for rows, statements in SIZES.items():
-        source = "SELECT title, body, author, platform, likes, embedding FROM public.posts WHERE id BETWEEN $1 AND $2"
-        times: dict[str, list[float]] = {"followed": [], "alone": []}
+    for rows, count in SIZES.items():
+        times: dict[str, list[float]] = {name: [] for name in names}
+        await connection.execute("CHECKPOINT")
         at = 1
-        for turn in range(turns * 2):
-            name = "alone" if turn % 2 else "followed"
-            insert = await connection.prepare(
-                f"INSERT INTO public.{name} (title, body, author, platform, likes, embedding) {source}"
-            )
-            await connection.execute("CHECKPOINT")
-            for _ in range(statements):
+        for number in range(count):
+            for name in names if number % 2 else names[::-1]:
                 began = time.perf_counter()
-                await insert.fetch(at, at + rows - 1)
+                await statements[name].fetch(at, at + rows - 1)
                 times[name].append(time.perf_counter() - began)
-                at = at + rows if at + 2 * rows <= 50_000 else 1
+            at = at + rows if at + 2 * rows <= 20_000 else 1
             if rows > 100:
                 await calls.in_step("followed")
         middle = {name: statistics.median(values) for name, values in times.items()}
@@ -231,7 +231,7 @@ async def main() -> int:
                     await connection.execute(ROWS.format(name="posts", dim=options.dim, rows=options.rows))
                     await connection.execute("VACUUM ANALYZE public.posts")
                     filled = await backfill(connection, calls, options.dim, options.turns)
-                    written = await inserts(connection, calls, options.dim, options.turns)
+                    written = await inserts(connection, calls, options.dim)
                     await connection.close()
         finally:
             await embedded.stop()

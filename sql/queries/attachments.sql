@@ -85,7 +85,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION retrieval.follow_{attachment_id}_{number}();
 
 -- name: upsert_rows
 -- Items of the rows with keys $1: what is new or differs is written. An id that another attachment or a call wrote changes
--- hands. Expects the primary keys of the relation and of items.
+-- hands. Expects the primary keys of the relation and of items; LIMIT 1 keeps the planner from reading all items.
 WITH source AS MATERIALIZED (
     SELECT
         r.*, o.item_id IS NULL AS is_new, o.text AS old_text,
@@ -103,7 +103,9 @@ WITH source AS MATERIALIZED (
         FROM {relation} AS s
         WHERE s.{key} = ANY($1::text[]::{key_type}[])
     ) AS r
-    LEFT JOIN retrieval.items AS o ON o.collection_id = $2 AND o.item_id = r.item_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM retrieval.items WHERE collection_id = $2 AND item_id = r.item_id LIMIT 1
+    ) AS o ON true
 ),
 written AS (
     INSERT INTO retrieval.items AS i (
@@ -207,7 +209,9 @@ written AS (
         {version_id}, i.item_id, n.chunk_index, n.embedding, i.owner_id, i.visibility, i.audience, i.status,
         i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at, n.chunk_text, n.start_ms, n.end_ms
     FROM incoming AS n
-    INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM retrieval.items WHERE collection_id = $2 AND item_id = n.item_id LIMIT 1
+    ) AS i
     WHERE n.problem IS NULL
     ON CONFLICT (version_id, item_id, chunk_index) DO UPDATE SET
         embedding = excluded.embedding, chunk_text = excluded.chunk_text, start_ms = excluded.start_ms,
@@ -262,7 +266,9 @@ written AS (
         {version_id}, i.item_id, n.chunk_index, n.embedding, i.owner_id, i.visibility, i.audience, i.status,
         i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at, n.chunk_text, n.start_ms, n.end_ms
     FROM incoming AS n
-    INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM retrieval.items WHERE collection_id = $2 AND item_id = n.item_id LIMIT 1
+    ) AS i
     WHERE n.problem IS NULL AND n.item_id = ANY($1::text[])
         AND n.item_id NOT IN (
             SELECT e.item_id FROM retrieval.{partition} AS e
