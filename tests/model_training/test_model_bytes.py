@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.domain import model_bytes
@@ -40,17 +40,12 @@ def test_round_trip(with_blend: bool) -> None:
 
 
 @given(where=st.integers(0, len(DATA) - 1), bits=st.integers(1, 255))
-@example(where=3094, bits=18)  # in a header: no Python any more
-@example(where=3141, bits=1)  # in a header: another shape
-@settings(max_examples=400)
-def test_a_damaged_byte_is_found_or_harmless(where: int, bits: int) -> None:
+@settings(max_examples=100)
+def test_a_damaged_byte_is_found(where: int, bits: int) -> None:
     damaged = bytearray(DATA)
     damaged[where] ^= bits
-    try:
-        read = from_bytes(bytes(damaged), "")
-    except ValueError:
-        return
-    assert same(read, MODEL)
+    with pytest.raises(ValueError, match=r"\w"):
+        from_bytes(bytes(damaged), "")
 
 
 @given(end=st.integers(0, len(DATA) - 1))

@@ -1,16 +1,12 @@
-"""A co-engagement model as bytes: NumPy's own archive of arrays, without pickles."""
+"""A co-engagement model as bytes."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import replace
-from io import BytesIO
-from tokenize import TokenError
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from retrieval.domain.array_archive import pack, unpack
 from retrieval.domain.blend import Blend
 from retrieval.domain.co_engagement import CoEngagement, Graph
 
@@ -19,12 +15,6 @@ _GRAPHS = ("co_visited", "recent", "sequence", "linear")
 _ARRAYS = ("popularity", "factors", "gram")
 _PARTS = [f"{name}.{part}" for name in _GRAPHS for part in Graph._fields]
 _WITHOUT_BLEND = {"format", "numbers", "trained_at", "names", "name_lengths", *_ARRAYS, *_PARTS}
-
-UNREADABLE = (
-    *(OSError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
-    *(MemoryError, SyntaxError, TokenError, BadZipFile, struct.error, zlib.error),
-)
-"""What NumPy and the archive below it raise, beside ValueError, for bytes that are damaged, depending on where."""
 
 
 def to_bytes(model: CoEngagement) -> bytes:
@@ -42,43 +32,37 @@ def to_bytes(model: CoEngagement) -> bytes:
         arrays |= {f"{name}.{part}": array for part, array in getattr(model, name)._asdict().items()}
     if model.blend is not None:
         arrays |= {f"blend.{part}": array for part, array in model.blend._asdict().items()}
-    file = BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
+    return pack(arrays)
 
 
 def from_bytes(data: bytes, version: str) -> CoEngagement:
     """The model of `to_bytes`. Raises: ValueError where the bytes are not a model that this release can read."""
     try:
-        # NumPy checks only what it reads to the end: a damaged header may make an array shorter.
-        with ZipFile(BytesIO(data)) as archive:
-            if archive.testzip() is not None:
-                raise ValueError("not a co-engagement model")
-        with np.load(BytesIO(data), allow_pickle=False) as arrays:
-            if int(arrays["format"]) != FORMAT:
-                raise ValueError(f"a co-engagement model of format {int(arrays['format'])}, not {FORMAT}")
-            names = arrays["names"].tobytes()
-            ends = arrays["name_lengths"].astype(np.int64).cumsum().tolist()
-            item_ids = [names[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
-            graphs = {g: Graph(*(arrays[f"{g}.{part}"] for part in Graph._fields)) for g in _GRAPHS}
-            confidence, unit = arrays["numbers"].tolist()
-            model = CoEngagement(
-                item_ids=item_ids,
-                confidence=confidence,
-                unit=unit,
-                trained_at=int(arrays["trained_at"]),
-                version=version,
-                numbers={item_id: number for number, item_id in enumerate(item_ids)},
-                popularity=arrays["popularity"],
-                factors=arrays["factors"],
-                gram=arrays["gram"],
-                co_visited=graphs["co_visited"],
-                recent=graphs["recent"],
-                sequence=graphs["sequence"],
-                linear=graphs["linear"],
-            )
-            if set(arrays.files) != _WITHOUT_BLEND:
-                model = replace(model, blend=Blend(*(arrays[f"blend.{part}"] for part in Blend._fields)))
-    except UNREADABLE as error:
+        arrays = unpack(data)
+        if int(arrays["format"]) != FORMAT:
+            raise ValueError(f"a co-engagement model of format {int(arrays['format'])}, not {FORMAT}")
+        names = arrays["names"].tobytes()
+        ends = arrays["name_lengths"].astype(np.int64).cumsum().tolist()
+        item_ids = [names[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        graphs = {g: Graph(*(arrays[f"{g}.{part}"] for part in Graph._fields)) for g in _GRAPHS}
+        confidence, unit = arrays["numbers"].tolist()
+        model = CoEngagement(
+            item_ids=item_ids,
+            confidence=confidence,
+            unit=unit,
+            trained_at=int(arrays["trained_at"]),
+            version=version,
+            numbers={item_id: number for number, item_id in enumerate(item_ids)},
+            popularity=arrays["popularity"],
+            factors=arrays["factors"],
+            gram=arrays["gram"],
+            co_visited=graphs["co_visited"],
+            recent=graphs["recent"],
+            sequence=graphs["sequence"],
+            linear=graphs["linear"],
+        )
+        if set(arrays) != _WITHOUT_BLEND:
+            model = replace(model, blend=Blend(*(arrays[f"blend.{part}"] for part in Blend._fields)))
+    except (LookupError, TypeError) as error:
         raise ValueError("not a co-engagement model") from error
     return model

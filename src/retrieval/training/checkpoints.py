@@ -6,12 +6,9 @@ import json
 import logging
 import shutil
 import time
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from retrieval.domain.model_bytes import UNREADABLE
+from retrieval.domain.array_archive import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,9 +50,8 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (ValueError, *UNREADABLE):
+            return unpack(path.read_bytes())
+        except (ValueError, OSError):
             log.warning("the checkpoint %s is damaged: its step is done anew", path, exc_info=True)
             return None
 
@@ -65,10 +61,8 @@ class Checkpoints:
         marker = self._directory / "settings.json"
         if not marker.exists():
             marker.write_text(self._marker)
-        file = BytesIO()
-        np.savez(file, allow_pickle=False, **dict(arrays))
         unfinished = self._directory / f"{name}.part"
-        unfinished.write_bytes(file.getvalue())
+        unfinished.write_bytes(pack(arrays))
         unfinished.replace(self._directory / f"{name}.npz")
 
     def discard(self) -> None:
