@@ -25,6 +25,8 @@ from retrieval.domain.projection import Projection
 from retrieval.domain.table_binding import TableBinding
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.attach.follow import POLL_S
+from retrieval.postgres.attach.followers import put_followers
+from retrieval.postgres.attach.plan import plan_attachment
 from tests.postgres.attach.conftest import BARE, DIM, near
 
 if TYPE_CHECKING:
@@ -519,6 +521,37 @@ async def test_what_cannot_be_attached_now(app: App, database_url: str) -> None:
     finally:
         await other.close()
     assert not await _followers(app)
+
+
+async def test_tables_that_the_service_may_not_read(app: App) -> None:
+    """Nor those of which row-level security would show it a part."""
+    role = app.schema
+    binding = TableBinding(app.relation, text_columns=("title",))
+    await app.run(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA {{schema}} TO {role}")
+    try:
+
+        async def attach() -> None:
+            plan = await plan_attachment(app.connection, app.collection, binding)
+            async with app.connection.transaction():
+                await put_followers(app.connection, 0, plan.watches)
+
+        async def refused(what: str) -> None:
+            await app.run(f"SET ROLE {role}")
+            with pytest.raises(FailedPreconditionError, match=what) as caught:
+                await attach()
+            assert caught.value.reason == "TABLE_NOT_ACCESSIBLE"
+            await app.run("RESET ROLE")
+
+        await refused("may not read it")
+        await app.run(f"GRANT SELECT ON {{schema}}.posts TO {role}")
+        await app.run(
+            f"GRANT USAGE ON SCHEMA retrieval TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA retrieval TO {role}"
+        )
+        await refused("GRANT TRIGGER on it")
+        await app.run("ALTER TABLE {schema}.posts ENABLE ROW LEVEL SECURITY")
+        await refused("sees only part of it")
+    finally:
+        await app.run(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_keys_that_name_no_item(app: App) -> None:
