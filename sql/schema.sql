@@ -261,6 +261,7 @@ CREATE TABLE retrieval.embedding_versions (
     embeds_text boolean DEFAULT false NOT NULL,
     backfill_after text COLLATE pg_catalog."C",
     has_places boolean DEFAULT false NOT NULL,
+    chunk_characters integer DEFAULT 0 NOT NULL,
     CONSTRAINT embedding_versions_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
     CONSTRAINT embedding_versions_state_check CHECK ((state = ANY (ARRAY['building'::text, 'active'::text, 'retired'::text])))
 );

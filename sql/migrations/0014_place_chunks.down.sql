@@ -1,5 +1,5 @@
 ALTER TABLE retrieval.embeddings ALTER COLUMN embedding SET STORAGE EXTERNAL;
-ALTER TABLE retrieval.embedding_versions DROP COLUMN has_places;
+ALTER TABLE retrieval.embedding_versions DROP COLUMN chunk_characters, DROP COLUMN has_places;
 ALTER TABLE retrieval.embeddings
 DROP COLUMN chunk_text,
 DROP COLUMN end_ms,

@@ -8,4 +8,6 @@ ADD COLUMN end_ms bigint,
 ADD COLUMN chunk_text text;
 -- Pages of items whose chunks have no places are read without looking for them.
 ALTER TABLE retrieval.embedding_versions ADD COLUMN has_places boolean NOT NULL DEFAULT false;
+-- Longer texts are embedded in parts; 0: whole.
+ALTER TABLE retrieval.embedding_versions ADD COLUMN chunk_characters integer NOT NULL DEFAULT 0;
 ALTER TABLE retrieval.embeddings ALTER COLUMN embedding SET STORAGE MAIN;

@@ -9,12 +9,13 @@ RETURNING collection_id
 -- name: insert_version
 -- The first version of a collection is active, and no item waits for it.
 INSERT INTO retrieval.embedding_versions (
-    collection_id, version, model, dimension, resolutions, state, activated_at, embeds_text, backfill_after
+    collection_id, version, model, dimension, resolutions, state, activated_at, embeds_text, backfill_after,
+    chunk_characters
 )
 SELECT
     $1, coalesce(max(version), 0) + 1, $2, $3, $4::integer[], $5,
     CASE WHEN $5 = 'active' THEN now() END,
-    $6, CASE WHEN $6 AND $5 <> 'active' THEN '' END
+    $6, CASE WHEN $6 AND $5 <> 'active' THEN '' END, $7
 FROM retrieval.embedding_versions WHERE collection_id = $1
 RETURNING version_id, version
 
@@ -72,7 +73,8 @@ SELECT
             'resolutions', v.resolutions, 'state', v.state, 'max_chunks', v.max_chunks, 'has_places', v.has_places,
             'created_at', (extract(epoch FROM v.created_at) * 1000000)::bigint,
             'activated_at', (extract(epoch FROM v.activated_at) * 1000000)::bigint,
-            'input_dimension', coalesce(p.input_dimension, 0), 'embeds_text', v.embeds_text
+            'input_dimension', coalesce(p.input_dimension, 0), 'embeds_text', v.embeds_text,
+            'chunk_characters', v.chunk_characters
         ) ORDER BY v.version)
         FROM retrieval.embedding_versions AS v
         LEFT JOIN retrieval.projections AS p ON p.version_id = v.version_id

@@ -14,7 +14,7 @@ from retrieval.application.embedders import Embedders, LocalTextEmbedder, TextRe
 from retrieval.application.embedding_worker import EmbeddingWorker
 from retrieval.application.query_embedder import QueryEmbedder
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
-from retrieval.domain.model import Collection, EmbeddingVersion, Item, Metric
+from retrieval.domain.model import EVERYTHING, Collection, EmbeddingVersion, Item, Metric
 from retrieval.domain.projection import Projection
 from tests.embedding_jobs import DIM, check_texts, create, embed, lease, vectors, write
 from tests.embedding_server import BAD_TEXT, EmbeddingServer, Reply
@@ -82,6 +82,42 @@ async def test_it_embeds_what_is_written(stores: Stores, name: str, fake: Fake) 
         await until_idle(stores, collection)
     await check_texts(stores, collection, collection.active, texts | {"i3": "new"})
     assert sorted(fake.seen) == sorted([*texts.values(), "new"]), "each text once"
+
+
+async def test_long_texts_are_embedded_in_parts(stores: Stores, name: str, fake: Fake) -> None:
+    version = EmbeddingVersion(0, 0, fake.model, DIM, embeds_text=True, chunk_characters=1000)
+    collection = await stores.collections.create(Collection(0, name), version)
+    long = " ".join(f"Sentence {n} says something." for n in range(100))
+    async with working(stores, fake):
+        await write(stores, collection, Item("long", text=long), Item("short", text="short"))
+        await until_idle(stores, collection)
+        items = await stores.items.get(collection, collection.active, ["long", "short"], EVERYTHING, with_chunks=True)
+        (whole,) = items["short"].chunks
+        assert (whole.chunk_index, whole.text_span) == (0, None)
+        chunks = items["long"].chunks
+        assert [c.chunk_index for c in chunks] == list(range(len(chunks)))
+        spans = [c.text_span for c in chunks if c.text_span is not None]
+        assert len(spans) == len(chunks) >= 3
+        assert (spans[0][0], spans[-1][1]) == (0, len(long))
+        assert all(end - start <= 1000 for start, end in spans)
+        for c, (start, end) in zip(chunks, spans, strict=True):
+            assert np.array_equal(c.vector, embed(long[start:end]))
+        known = await stores.collections.get(name)
+        assert (known.active.max_chunks, known.active.has_places) == (len(chunks), True)
+        await write(stores, collection, Item("long", text="short again"))
+        await until_idle(stores, collection)
+    await check_texts(stores, collection, collection.active, {"long": "short again", "short": "short"})
+
+
+async def test_a_text_fails_with_a_part_of_it(stores: Stores, name: str, fake: Fake) -> None:
+    version = EmbeddingVersion(0, 0, fake.model, DIM, embeds_text=True, chunk_characters=1000)
+    collection = await stores.collections.create(Collection(0, name), version)
+    await write(stores, collection, Item("long", text="word " * 500))
+    fake.refuse = TextRefused("not this one", permanent=True)
+    async with working(stores, fake):
+        await until_idle(stores, collection)
+    counts = await stores.embedding_jobs.counts(collection, collection.active)
+    assert counts.dead == 1
 
 
 async def test_a_stop_gives_jobs_back(stores: Stores, name: str, fake: Fake) -> None:

@@ -10,9 +10,10 @@ from uuid import uuid4
 
 from retrieval.application.embedders import TextRefused
 from retrieval.application.search import pick_version
+from retrieval.domain.chunking import split_text
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, RetrievalError
-from retrieval.domain.model import Chunk
+from retrieval.domain.model import MAX_CHUNKS, Chunk
 from retrieval.domain.projection import settle
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from retrieval.domain.projection import Projection
 
 LEASE_S = 60.0
+OVERLAP = 10
+"""Parts of a text overlap by the tenth part of their length, so that what is said at a cut is whole in one of them."""
 EXTENSIONS = 3
 """So often in the time of a lease it is extended."""
 POLL_S = 1.0
@@ -96,13 +99,15 @@ class EmbeddingWorker:
                 return False
             extending = asyncio.create_task(self._extend(collection, version, lease_id))
             try:
-                made = await embedder.embed([job.text for job in jobs], version.vector_length)
+                parts = [cut(job.text, version) for job in jobs]
+                texts = [job.text[start:end] for job, spans in zip(jobs, parts, strict=True) for start, end in spans]
+                made = await embedder.embed(texts, version.vector_length)
             finally:
                 extending.cancel()
                 await asyncio.gather(extending, return_exceptions=True)
             self._rest(embedder, made)
             projection = await self._stores.projections.of(version)
-            done, failures = await asyncio.to_thread(settled, jobs, made, collection, version, projection)
+            done, failures = await asyncio.to_thread(settled, jobs, parts, made, collection, version, projection)
             if done:
                 await _unless_lost(jobs_of.complete(collection, version, lease_id, done))
             if failures:
@@ -148,27 +153,59 @@ async def _unless_lost(handing_in: Awaitable[object]) -> None:
         log.info("all jobs of a lease ended meanwhile")
 
 
+def cut(text: str, version: EmbeddingVersion) -> list[tuple[int, int]]:
+    """Spans of the text that become a vector each."""
+    if not version.chunk_characters:
+        return [(0, len(text))]
+    return split_text(text, version.chunk_characters, version.chunk_characters // OVERLAP)
+
+
 def settled(
     jobs: Sequence[EmbeddingJob],
+    parts: Sequence[Sequence[tuple[int, int]]],
     made: Sequence[NDArray[np.float32] | TextRefused],
     collection: Collection,
     version: EmbeddingVersion,
     projection: Projection | None,
 ) -> tuple[list[EmbeddedText], list[JobFailure]]:
-    """What came of each job: vectors in stored form, and failures. A vector that cannot be stored fails for good."""
+    """What came of each job: vectors in stored form, and failures. `made`: of all `parts`, job after job."""
     done: list[EmbeddedText] = []
     failures: list[JobFailure] = []
-    for job, vector in zip(jobs, made, strict=True):
-        if isinstance(vector, TextRefused):
-            failures.append(JobFailure(job.job_id, vector.error, vector.permanent, vector.retry_after_s))
-            continue
-        if not vector.any():
-            failures.append(JobFailure(job.job_id, "the model knows nothing of what the text says", permanent=True))
+    at = 0
+    for job, spans in zip(jobs, parts, strict=True):
+        outcome = _settled(job, spans, made[at : at + len(spans)], collection, version, projection)
+        at += len(spans)
+        if isinstance(outcome, JobFailure):
+            failures.append(outcome)
+        else:
+            done.append(EmbeddedText(job.job_id, outcome))
+    return done, failures
+
+
+def _settled(
+    job: EmbeddingJob,
+    spans: Sequence[tuple[int, int]],
+    made: Sequence[NDArray[np.float32] | TextRefused],
+    collection: Collection,
+    version: EmbeddingVersion,
+    projection: Projection | None,
+) -> tuple[Chunk, ...] | JobFailure:
+    """The chunks of a text: a part that is refused fails the job, one that means nothing to the model is left out."""
+    refused = [m for m in made if isinstance(m, TextRefused)]
+    if refused:
+        worst = next((r for r in refused if r.permanent), refused[0])
+        return JobFailure(job.job_id, worst.error, worst.permanent, worst.retry_after_s)
+    if len(spans) > MAX_CHUNKS:
+        return JobFailure(job.job_id, f"the text makes {len(spans)} parts, at most {MAX_CHUNKS}", permanent=True)
+    chunks: list[Chunk] = []
+    for span, vector in zip(spans, made, strict=True):
+        if isinstance(vector, TextRefused) or not vector.any():
             continue
         try:
             half = settle(vector, version.dimension, collection.metric, "embedding", projection)
         except InvalidArgumentError as error:
-            failures.append(JobFailure(job.job_id, error.message, permanent=True))
-        else:
-            done.append(EmbeddedText(job.job_id, (Chunk(0, half),)))
-    return done, failures
+            return JobFailure(job.job_id, error.message, permanent=True)
+        chunks.append(Chunk(len(chunks), half, span if len(spans) > 1 else None))
+    if not chunks:
+        return JobFailure(job.job_id, "the model knows nothing of what the text says", permanent=True)
+    return tuple(chunks)

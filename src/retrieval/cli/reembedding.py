@@ -24,13 +24,25 @@ def add_reembed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resolutions", type=_resolutions, default=(), metavar="D[,D...]", help="prefixes that get an index each"
     )
+    parser.add_argument(
+        "--chunk-characters",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="embed longer texts in parts of so many",
+    )
     parser.add_argument("--no-activate", action="store_true", help="leave the active version as it is")
 
 
 async def run_reembed(_settings: Settings, options: argparse.Namespace) -> int:
     """Go on until the version is complete; the exit code is 1 where texts could not be embedded."""
     wanted = Wanted(
-        options.collection, options.model, options.dimension, options.resolutions, activate=not options.no_activate
+        options.collection,
+        options.model,
+        options.dimension,
+        options.resolutions,
+        activate=not options.no_activate,
+        chunk_characters=options.chunk_characters,
     )
     with shown_progress(log) as show:
         done = await reembed(options.target, wanted, show, options.ca)

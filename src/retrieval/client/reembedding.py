@@ -38,6 +38,7 @@ class Wanted:
     dimension: int
     resolutions: tuple[int, ...] = ()
     activate: bool = True
+    chunk_characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Reembedded:
 class Reembedding:
     """Creates the version where it is missing, waits for its texts, builds its indexes and activates it.
 
-    What an earlier run did is found by the model, dimension and resolutions of the version. `progress` is told (what,
-    done, total).
+    What an earlier run did is found by the model, dimension, resolutions and parts of the version. `progress` is told
+    (what, done, total).
     """
 
     def __init__(self, channel: grpc.aio.Channel, wanted: Wanted, progress: Callable[[str, int, int], None]) -> None:
@@ -82,11 +83,16 @@ class Reembedding:
         wanted = self._wanted
         found = await self._collections.GetCollection(pb.GetCollectionRequest(collection=wanted.collection))
         for version in reversed(found.collection.embedding_versions):
-            same = (version.model, version.dimension, tuple(version.resolutions), version.embeds_text)
-            if same == (wanted.model, wanted.dimension, tuple(sorted(wanted.resolutions)), True):
+            shape = (version.model, version.dimension, tuple(version.resolutions), version.chunk_characters)
+            same = shape == (wanted.model, wanted.dimension, tuple(sorted(wanted.resolutions)), wanted.chunk_characters)
+            if same and version.embeds_text:
                 return version  # type: ignore[no-any-return]  # the stubs' replies are untyped
         made = pb.EmbeddingVersion(
-            model=wanted.model, dimension=wanted.dimension, resolutions=wanted.resolutions, embeds_text=True
+            model=wanted.model,
+            dimension=wanted.dimension,
+            resolutions=wanted.resolutions,
+            embeds_text=True,
+            chunk_characters=wanted.chunk_characters,
         )
         reply = await self._collections.CreateEmbeddingVersion(
             pb.CreateEmbeddingVersionRequest(collection=wanted.collection, embedding_version=made)

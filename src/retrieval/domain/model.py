@@ -105,7 +105,8 @@ class EmbeddingVersion:
     `version_id` is the store's own key, unique over all collections; `version` counts within the collection from 1.
     `max_chunks` is the largest number of chunks any item of the version was written with (1 where items are whole).
     `input_dimension`: length of the vectors that the version's projection takes, 0 where it has none. `embeds_text`:
-    the service embeds the items' texts with `model`. `has_places`: whether any chunk was written with a place.
+    the service embeds the items' texts with `model`, in parts of at most `chunk_characters` (0: whole). `has_places`:
+    whether any chunk was written with a place.
     """
 
     version_id: int
@@ -120,6 +121,7 @@ class EmbeddingVersion:
     input_dimension: int = 0
     embeds_text: bool = False
     has_places: bool = False
+    chunk_characters: int = 0
 
     @property
     def vector_length(self) -> int:

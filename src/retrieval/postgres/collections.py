@@ -271,6 +271,7 @@ async def _add_version(
         sorted(version.resolutions),
         state.value,
         version.embeds_text,
+        version.chunk_characters,
     )
     await connection.execute(
         fill(

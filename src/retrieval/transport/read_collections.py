@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 MAX_ATTRIBUTES = 64
 MAX_RESOLUTIONS = 8
 MAX_MODEL_BYTES = 256
+CHUNK_CHARACTERS = (1000, 100_000)
+"""Of the longest text, parts of the least length are no more than an item may have chunks."""
 MAX_LANGUAGE_BYTES = 128
 M_RANGE = (2, 100)
 EF_CONSTRUCTION_RANGE = (4, 1000)
@@ -163,6 +165,10 @@ def read_new_version(message: pb.EmbeddingVersion, field: str) -> EmbeddingVersi
         require(below, f"{field}.resolutions[{number}]", f"must be at least 1 and below the dimension, {dimension}")
     resolutions = tuple(sorted(set(message.resolutions)))
     require(len(resolutions) == len(message.resolutions), f"{field}.resolutions", "names a length twice")
+    if message.chunk_characters:
+        where = f"{field}.chunk_characters"
+        require(message.embeds_text, where, "goes with embeds_text")
+        within(message.chunk_characters, *CHUNK_CHARACTERS, where)
     return EmbeddingVersion(
         version_id=0,
         version=0,
@@ -170,6 +176,7 @@ def read_new_version(message: pb.EmbeddingVersion, field: str) -> EmbeddingVersi
         dimension=dimension,
         resolutions=resolutions,
         embeds_text=message.embeds_text,
+        chunk_characters=message.chunk_characters,
     )
 
 

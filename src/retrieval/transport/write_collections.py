@@ -51,6 +51,7 @@ def write_version(version: EmbeddingVersion) -> pb.EmbeddingVersion:
         activated_at=None if version.activated_at is None else write_time(version.activated_at),
         input_dimension=version.input_dimension,
         embeds_text=version.embeds_text,
+        chunk_characters=version.chunk_characters,
     )
 
 

@@ -125,7 +125,7 @@ class EventTypeSetting(_message.Message):
     def __init__(self, type: _Optional[str] = ..., weight: _Optional[float] = ..., half_life: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class EmbeddingVersion(_message.Message):
-    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at", "input_dimension", "embeds_text")
+    __slots__ = ("version", "model", "dimension", "resolutions", "state", "created_at", "activated_at", "input_dimension", "embeds_text", "chunk_characters")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,7 @@ class EmbeddingVersion(_message.Message):
     ACTIVATED_AT_FIELD_NUMBER: _ClassVar[int]
     INPUT_DIMENSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDS_TEXT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     version: int
     model: str
     dimension: int
@@ -144,7 +145,8 @@ class EmbeddingVersion(_message.Message):
     activated_at: _timestamp_pb2.Timestamp
     input_dimension: int
     embeds_text: bool
-    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., input_dimension: _Optional[int] = ..., embeds_text: _Optional[bool] = ...) -> None: ...
+    chunk_characters: int
+    def __init__(self, version: _Optional[int] = ..., model: _Optional[str] = ..., dimension: _Optional[int] = ..., resolutions: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[EmbeddingVersionState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., input_dimension: _Optional[int] = ..., embeds_text: _Optional[bool] = ..., chunk_characters: _Optional[int] = ...) -> None: ...
 
 class Projection(_message.Message):
     __slots__ = ("input_dimension", "matrix", "bias")
