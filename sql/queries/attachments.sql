@@ -18,6 +18,13 @@ LEFT JOIN pg_type AS e ON e.oid = t.typelem
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 
+-- name: unique_columns
+SELECT quote_ident(a.attname) AS name
+FROM pg_index AS i
+INNER JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indnkeyatts = 1
+    AND i.indpred IS NULL AND i.indexprs IS NULL
+
 -- name: wait_briefly
 SET LOCAL lock_timeout = '{timeout_ms}ms'
 

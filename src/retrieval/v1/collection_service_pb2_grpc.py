@@ -223,7 +223,7 @@ class CollectionServiceServicer:
         """Makes a collection follow a table of the same database: its rows become items, in the background, and so does every
         change from now on. Triggers note changes; the application's writes neither wait for the service nor fail with it.
         Needs the admin token, as do the next three. ALREADY_EXISTS (TABLE_ATTACHED), FAILED_PRECONDITION (TABLE_BUSY,
-        TABLE_NOT_ACCESSIBLE, NO_DATABASE), INVALID_ARGUMENT (UNKNOWN_RELATION, UNKNOWN_COLUMN, COLUMN_TYPE, BAD_BINDING,
+        TABLE_NOT_ACCESSIBLE, NO_DATABASE), INVALID_ARGUMENT (UNKNOWN_RELATION, UNKNOWN_COLUMN, COLUMN_TYPE, KEY_NOT_UNIQUE, BAD_BINDING,
         UNDECLARED_ATTRIBUTE, UNKNOWN_EMBEDDING_VERSION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -480,6 +480,7 @@ async def test_by_sql(app: App) -> None:
         ({"relation": "retrieval.items"}, "UNKNOWN_RELATION", "relation"),
         ({"key_column": "nr"}, "UNKNOWN_COLUMN", "key_column"),
         ({"key_column": "made_at"}, "COLUMN_TYPE", "key_column"),
+        ({"key_column": "author"}, "KEY_NOT_UNIQUE", "key_column"),
         ({"text_columns": ["title", "x; DROP TABLE posts"]}, "UNKNOWN_COLUMN", "text_columns[1]"),
         ({"rating_value_column": "title"}, "COLUMN_TYPE", "rating_value_column"),
         ({"tags_column": "title"}, "COLUMN_TYPE", "tags_column"),
@@ -569,6 +570,61 @@ async def test_keys_that_name_no_item(app: App) -> None:
     await app.run("DELETE FROM {schema}.texts")
     assert await app.items() == {}
     assert (await app.settled()).problem_count == 0
+
+
+async def test_two_rows_of_a_key(app: App) -> None:
+    """A view may have them; and a watched table rows that belong to no item."""
+    await app.run("""
+        CREATE TABLE {schema}.notes (post_id uuid, note text);
+        CREATE VIEW {schema}.noted AS
+        SELECT p.id, coalesce(n.note, p.title) AS title FROM {schema}.posts p
+        LEFT JOIN {schema}.notes n ON n.post_id = p.id
+    """)
+    watched = [
+        {"table": f"{app.schema}.posts", "key_column": "id"},
+        {"table": f"{app.schema}.notes", "key_column": "post_id"},
+    ]
+    await app.attach(**BARE | {"relation": f"{app.schema}.noted", "text_columns": ["title"]}, watched_tables=watched)
+    await app.run(POST, "a", None)
+    await app.run("INSERT INTO {schema}.notes SELECT id, 'note' FROM {schema}.posts, generate_series(1, 2)")
+    await app.run("INSERT INTO {schema}.notes VALUES (NULL, 'of nothing')")
+    assert set(await app.items()) == {"note"}
+    assert (await app.settled()).problems[0].problem == "more than one row of this key"
+    await app.run("DELETE FROM {schema}.notes")
+    assert set(await app.items()) == {"a"}
+    assert (await app.settled()).problem_count == 0
+
+
+async def test_one_that_fails_keeps_no_other_waiting(app: App) -> None:
+    await app.run("CREATE VIEW {schema}.broken AS SELECT id, title FROM {schema}.posts")
+    watched = [{"table": f"{app.schema}.posts", "key_column": "id"}]
+    await app.attach(**BARE | {"relation": f"{app.schema}.broken", "text_columns": ["title"]}, watched_tables=watched)
+    await app.run("ALTER TABLE {schema}.posts ADD CHECK (true)")
+    await app.run("DROP VIEW {schema}.broken")
+    await app.run("""
+        CREATE FUNCTION {schema}.fail() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+        CREATE VIEW {schema}.broken AS SELECT id, {schema}.fail() AS title FROM {schema}.posts
+    """)
+    other = await app.stores.collections.create(
+        Collection(0, f"{app.collection.name}-2"), EmbeddingVersion(0, 1, "m", 3)
+    )
+    try:
+        await app.stores.attachments.attach(other, TableBinding(app.relation, text_columns=("title",)))
+        await app.run(POST, "a", None)
+        for _ in range(200):
+            app.follower.wake()
+            first = (await app.stores.attachments.attachments(app.collection))[0]
+            second = (await app.stores.attachments.attachments(other))[0]
+            if first.state is AttachmentState.FAILED and second.rows_done + 1 and not second.waiting:
+                break
+            await asyncio.sleep(0.02)
+        assert "the server's log says why" in first.error
+        rows = await app.connection.fetchval(
+            "SELECT count(*) FROM retrieval.items WHERE collection_id = $1", other.collection_id
+        )
+        assert rows == 1
+    finally:
+        await app.stores.collections.delete(other.name)
 
 
 async def test_a_row_that_cannot_be_read_holds_up_no_other(app: App) -> None:

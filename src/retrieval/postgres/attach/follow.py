@@ -36,6 +36,23 @@ MOST_KEYS = 200_000
 COUNTED_ROWS = 1_000_000
 """Larger tables are estimated for the progress."""
 
+_COLLISIONS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+    asyncpg.LockNotAvailableError,
+)
+_DEFECTS = (
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PLPGSQLError,
+    asyncpg.InternalServerError,
+)
+"""What is wrong with one attachment, and must not keep the others waiting."""
+
 log = logging.getLogger(__name__)
 
 
@@ -120,10 +137,13 @@ class AttachmentFollower:
             if error.reason != "TABLE_BUSY":
                 await self._fail(connection, row, error.message)
             return False
-        except (asyncpg.SyntaxOrAccessError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+        except _COLLISIONS as error:
+            log.info("%s is followed on shortly: %s", row["relation"], error)
+            return False
+        except _DEFECTS as error:
             log.warning("%s cannot be followed: %s", row["relation"], error)
             await self._fail(
-                connection, row, "the table or one of its columns changed, or may not be read; attach it anew"
+                connection, row, "its rows cannot be read or written as the binding says; the server's log says why"
             )
             return False
         return True
@@ -167,7 +187,8 @@ class AttachmentFollower:
             else:
                 await self._retry(connection, row)
             return
-        keys = list(dict.fromkeys(key for r in taken for key in r["item_keys"]))
+        # Rows of a watched table may belong to no item.
+        keys = list(dict.fromkeys(key for r in taken for key in r["item_keys"] if key is not None))
         for start in range(0, len(keys), CHANGED_KEYS):
             await applier.apply(connection, keys[start : start + CHANGED_KEYS])
         if row["state"] == "backfilling":

@@ -9,7 +9,7 @@ from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.table_binding import settle_binding
 from retrieval.postgres.attach.followers import Watch, merged
 from retrieval.postgres.attach.relations import read_relation
-from retrieval.postgres.attach.row_sql import RowSelect
+from retrieval.postgres.attach.row_sql import KEYS, RowSelect
 from retrieval.postgres.attach.vector_sql import VectorSelect
 from retrieval.postgres.names import partition
 from retrieval.postgres.sql_files import fill, queries
@@ -102,7 +102,11 @@ async def plan_attachment(connection: Any, collection: Collection, given: TableB
         table = await read_relation(connection, watched.table, f"{field}.table")
         if not table.is_table:
             raise InvalidArgumentError.of(f"{field}.table", f"{table.name} is not a table", reason="UNKNOWN_RELATION")
-        key = table.column(watched.key_column, f"{field}.key_column")
+        key = table.column(watched.key_column, f"{field}.key_column", KEYS)
+        if key.kind != rows.key_type:
+            raise InvalidArgumentError.of(
+                f"{field}.key_column", f"is of type {key.kind}, the items' key is {rows.key_type}", reason="COLUMN_TYPE"
+            )
         watches.append(Watch(table, key, tuple(table.columns.values())))
     views = [r for r in (relation, *(v.relation for v in vectors)) if not r.is_table]
     if views and not binding.watched_tables:

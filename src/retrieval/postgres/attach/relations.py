@@ -43,12 +43,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view. `name`: with its schema, quoted; `columns` by their plain names."""
+    """A table or view. `name`: with its schema, quoted; `columns` by their plain names.
+
+    `unique`: columns, quoted, that no two rows have the same value of.
+    """
 
     name: str
     kind: str
     may_trigger: bool
     columns: Mapping[str, Column]
+    unique: frozenset[str]
 
     @property
     def is_table(self) -> bool:
@@ -97,4 +101,5 @@ async def read_relation(connection: Any, given: str, field: str) -> Relation:
         r["plain"]: Column(r["name"], r["kind"], r["element"])
         for r in await connection.fetch(sql["columns"], row["oid"])
     }
-    return Relation(row["name"], row["kind"], row["may_trigger"], columns)
+    unique = frozenset(r["name"] for r in await connection.fetch(sql["unique_columns"], row["oid"]))
+    return Relation(row["name"], row["kind"], row["may_trigger"], columns, unique)

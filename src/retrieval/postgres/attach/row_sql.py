@@ -53,7 +53,17 @@ class RowSelect:
             self._problems.append(
                 (f"NOT {self.valid}", "the key is no item id: empty, too long or with control characters")
             )
-        self.created_at_is_bound = bool(binding.created_at_column)
+        if not relation.is_table:  # of a table the key is unique
+            first = f"(row_number() OVER (PARTITION BY {self.key.of('s')}) = 1)"
+            self.valid = f"({self.valid} AND {first})"
+            self._problems.append((f"NOT {first}", "more than one row of this key"))
+        elif self.key.name not in relation.unique:
+            raise InvalidArgumentError.of(
+                "key_column",
+                f"column {binding.key_column!r} of {relation.name} is not unique: no primary key or unique index is of it "
+                "alone",
+                reason="KEY_NOT_UNIQUE",
+            )
         self.fields = {
             "item_id": item_id,
             "owner_id": self._text(binding.owner_column, "owner_column"),
