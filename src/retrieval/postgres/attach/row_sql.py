@@ -60,8 +60,7 @@ class RowSelect:
         elif self.key.name not in relation.unique:
             raise InvalidArgumentError.of(
                 "key_column",
-                f"column {binding.key_column!r} of {relation.name} is not unique: it needs a primary key or unique index "
-                "of its own",
+                f"column {binding.key_column!r} of {relation.name} is not unique: it needs a unique index of its own",
                 reason="KEY_NOT_UNIQUE",
             )
         self.fields = {
