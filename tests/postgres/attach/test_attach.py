@@ -213,6 +213,29 @@ async def test_chunks_of_another_table(app: App) -> None:
     assert await app.items() == {}
 
 
+async def test_embeddings_of_several_models_stand_side_by_side(app: App) -> None:
+    """A table that keeps one of each model: those of the version's model count, whichever was written first."""
+    await app.run(
+        "CREATE TABLE {schema}.made (post_id uuid, model text, vector vector(3), PRIMARY KEY (post_id, model))"
+    )
+    by_model = {
+        "column": "vector",
+        "relation": f"{app.schema}.made",
+        "key_column": "post_id",
+        "model_column": "model",
+    }
+    await app.attach(vectors=[by_model])
+    await app.run(POST, "a", None)
+    add = "INSERT INTO {schema}.made SELECT id, $1, $2::text::vector FROM {schema}.posts"
+    for model, vector in (("before", "[0,0,1]"), ("test", "[1,0,0]"), ("zeta", "[0,1,0]")):
+        await app.run(add, model, vector)
+    assert near((await app.items())["a"], 1, 0, 0)
+    assert (await app.settled()).problem_count == 0
+    await app.run("DELETE FROM {schema}.made WHERE model = 'test'")
+    assert (await app.items())["a"].chunks == ()
+    assert "another model" in (await app.settled()).problems[0].problem
+
+
 async def test_places_of_chunks(app: App) -> None:
     await app.run("""
         CREATE TABLE {schema}.pieces (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 from google.protobuf import json_format
@@ -18,8 +20,19 @@ from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import profile_service_pb2 as profiles_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
 from retrieval.v1 import table_binding_pb2 as binding_pb
-from tests.acceptance import videos_app as app_tables
-from tests.acceptance.videos_app import DIM, MODEL, NOW, Library, Video, fill, key, make_library, text_vector
+from tests.acceptance.videos import app as app_tables
+from tests.acceptance.videos.app import (
+    DIM,
+    MODEL,
+    NOW,
+    Library,
+    Video,
+    fill,
+    key,
+    make_library,
+    text_vector,
+    vector_literal,
+)
 from tests.embedding_server import EmbeddingServer
 from tests.postgres.conftest import scratch_database
 from tests.server.process import server_process, stubs_for
@@ -50,6 +63,28 @@ EVENT_TYPES = [{"type": "view", "weight": 0.7}, {"type": "reply", "weight": 0.3}
 PATHS = ("SOURCE_FAISS", "SOURCE_HNSW", "SOURCE_EXACT")
 
 
+ADD = """
+INSERT INTO videos (platform, platform_id, url, title, description, duration_seconds, published_at, submitted_by)
+VALUES ('youtube', $1, 'https://videos.example/' || $1, $2, $3, 600, now(), $4) RETURNING id
+"""
+EMBED = """
+INSERT INTO video_embeddings (video_id, embedding, model, source) VALUES ($1, $2::text::vector, $3, 'combined')
+ON CONFLICT (video_id) DO UPDATE SET embedding = excluded.embedding, model = excluded.model
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A video that is not one of the library's own."""
+
+    id: UUID
+    title: str
+
+    @property
+    def item_id(self) -> str:
+        return str(self.id)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """`app`: the application's connection; `target`: the server's address."""
@@ -77,6 +112,33 @@ class World:
         """A statement of the application's, and what it changes in the collection."""
         await self.app.execute(statement, *values)
         await self.in_step()
+
+    async def add(self, title: str, *, approved: bool) -> Added:
+        """A new video of the application's, with an embedding."""
+        video = Added(await self.app.fetchval(ADD, uuid4().hex, title, "Added later.", key("submitter 0")), title)
+        await self.embed(video, MODEL)
+        if approved:
+            await self.app.execute(
+                "UPDATE videos SET moderation_status = 'approved', is_approved = true WHERE id = $1", video.id
+            )
+        await self.in_step()
+        return video
+
+    async def embed(self, video: Added, model: str) -> None:
+        """The video's only embedding, which a model made."""
+        await self.run(EMBED, video.id, vector_literal(text_vector(video.title)), model)
+
+    async def shows(self, near: Video, video: Added) -> bool:
+        """Whether one is among those that are like the other."""
+        return video.item_id in ids(await self.similar(near, limit=10))
+
+    async def hides(self, near: Video, video: Added) -> bool:
+        return not await self.shows(near, video)
+
+    def topics(self, item_ids: list[str]) -> Counter[str]:
+        """How many of the videos are of which topic."""
+        known = self.library.by_id()
+        return Counter(known[i].topic.slug for i in item_ids if i in known)
 
     async def similar(self, video: Video, **options: Any) -> pb.SearchSimilarItemsResponse:
         body = {"collection": NAME, "item_ids": [video.item_id], "options": options}
@@ -111,11 +173,11 @@ class World:
         reply = await self.stubs.items.BatchGetItems(request, metadata=ADMIN)
         return reply.items[0]
 
-    async def related(self, video: Video, *kinds: str, **more: Any) -> pb.ListRelatedItemsResponse:
+    async def related(self, video: Video | Added, *kinds: str, **more: Any) -> pb.ListRelatedItemsResponse:
         body = {"collection": NAME, "item_id": video.item_id, "kinds": [KINDS[k] for k in kinds], **more}
         return await self.stubs.retrieval.ListRelatedItems(json_format.ParseDict(body, pb.ListRelatedItemsRequest()))
 
-    async def refer(self, source: Video, kind: str, *targets: Video) -> None:
+    async def refer(self, source: Video, kind: str, *targets: Video | Added) -> None:
         """References, in the application's table and sent on."""
         for target in targets:
             await self.app.execute(
