@@ -31,11 +31,12 @@ from tests.acceptance.videos.world import (
 async def test_each_kind_of_reference_is_listed(world: World) -> None:
     source, *targets = world.library.of("roman-history")[:7]
     for kind, target in zip(KINDS, targets, strict=True):
-        await world.refer(source, kind, target)
+        await world.refer(source, kind, target, note=f"{kind}, said at the start")
     for kind, target in zip(KINDS, targets, strict=True):
         reply = await world.related(source, kind)
         assert ids(reply) == [target.item_id], kind
         assert list(reply.paths[0].kinds) == [KINDS[kind]]
+        assert list(reply.paths[0].notes) == [f"{kind}, said at the start"]
     every = await world.related(source, view="VIEW_BASIC")
     contradicting = targets[list(KINDS).index("contradicts")]
     assert set(ids(every)) == {t.item_id for t in targets} - {contradicting.item_id}

@@ -177,14 +177,18 @@ class World:
         body = {"collection": NAME, "item_id": video.item_id, "kinds": [KINDS[k] for k in kinds], **more}
         return await self.stubs.retrieval.ListRelatedItems(json_format.ParseDict(body, pb.ListRelatedItemsRequest()))
 
-    async def refer(self, source: Video, kind: str, *targets: Video | Added) -> None:
+    async def refer(self, source: Video, kind: str, *targets: Video | Added, note: str | None = None) -> None:
         """References, in the application's table and sent on."""
         for target in targets:
             await self.app.execute(
-                "INSERT INTO video_references (source_video_id, target_video_id, reference_type) VALUES ($1, $2, $3)",
+                """
+                INSERT INTO video_references (source_video_id, target_video_id, reference_type, note)
+                VALUES ($1, $2, $3, $4)
+                """,
                 source.id,
                 target.id,
                 kind,
+                note,
             )
         await self.send_references()
 

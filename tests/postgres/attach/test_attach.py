@@ -25,6 +25,7 @@ from retrieval.domain.projection import Projection
 from retrieval.domain.table_binding import TableBinding
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.attach.follow import POLL_S
+from retrieval.postgres.attach.relations import read_relation
 from tests.postgres.attach.conftest import BARE, DIM, near
 
 if TYPE_CHECKING:
@@ -211,6 +212,26 @@ async def test_chunks_of_another_table(app: App) -> None:
     assert (await app.settled()).problem_count == 0
     await app.run("DELETE FROM {schema}.posts")
     assert await app.items() == {}
+
+
+async def test_a_table_that_the_service_sees_only_part_of_is_refused(app: App, name: str) -> None:
+    """Rows that policies hide from its role would be taken for deleted."""
+    role = f"service_{name.replace('-', '_')}"
+    await app.run(f"CREATE ROLE {role} NOLOGIN; GRANT USAGE ON SCHEMA {{schema}} TO {role}")
+    try:
+        for grant, why in (
+            ("SELECT 1", "may not read it"),
+            (f"GRANT SELECT ON {{schema}}.posts TO {role}", "BYPASSRLS"),
+        ):
+            await app.run(f"{grant}; ALTER TABLE {{schema}}.posts ENABLE ROW LEVEL SECURITY; SET ROLE {role}")
+            with pytest.raises(FailedPreconditionError, match=why) as caught:
+                await read_relation(app.connection, app.relation, "relation")
+            assert caught.value.reason == "TABLE_NOT_ACCESSIBLE"
+            await app.run("RESET ROLE")
+        await app.run(f"ALTER ROLE {role} BYPASSRLS; SET ROLE {role}")
+        assert (await read_relation(app.connection, app.relation, "relation")).name == app.relation
+    finally:
+        await app.run(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_embeddings_of_several_models_stand_side_by_side(app: App) -> None:
