@@ -192,12 +192,6 @@ async def test_a_viewer_who_leaves_is_forgotten(world: World) -> None:
     assert not (await world.profile("submitter 5")).event_counts
 
 
-async def trending(world: World, days: int = 7) -> list[str]:
-    body = {"collection": NAME, "page_size": 1000, "window": f"{days * 86400}s"}
-    request = json_format.ParseDict(body, pb.ListTrendingItemsRequest())
-    return ids(await world.stubs.retrieval.ListTrendingItems(request))
-
-
 async def test_trending_counts_the_views_and_comments_of_a_week(world: World) -> None:
     viewed, discussed, both, old = world.library.of("machine-learning")[36:40]
     said = [
@@ -214,9 +208,9 @@ async def test_trending_counts_the_views_and_comments_of_a_week(world: World) ->
     wanted = [v.item_id for v in (viewed, both, discussed)]  # 30 * 0.7 > 20 * 0.7 + 15 * 0.3 > 60 * 0.3
 
     async def settled() -> bool:
-        found = await trending(world)
+        found = await world.trending()
         return [i for i in found if i in wanted] == wanted and set(wanted) <= set(found[:5])
 
     await eventually(settled)
-    assert old.item_id not in await trending(world)
-    assert old.item_id in await trending(world, 30)
+    assert old.item_id not in await world.trending()
+    assert old.item_id in await world.trending(30)

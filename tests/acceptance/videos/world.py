@@ -249,6 +249,11 @@ class World:
             token = (await self.stubs.feedback.RecordEvents(request)).consistency_token
         return token
 
+    async def trending(self, days: int = 7) -> list[str]:
+        body = {"collection": NAME, "page_size": 1000, "window": f"{days * 86400}s"}
+        request = json_format.ParseDict(body, pb.ListTrendingItemsRequest())
+        return ids(await self.stubs.retrieval.ListTrendingItems(request))
+
     async def profile(self, user: str, token: str = "") -> profiles_pb.UserProfile:
         request = profiles_pb.GetUserProfileRequest(collection=NAME, user_id=str(key(user)))
         request.min_consistency_token = token
@@ -328,6 +333,7 @@ async def open_world(database_url: str, folder: Path) -> AsyncIterator[World]:
                 await _be_a_fan(world, f"fan {fan} of {topic.slug}", library.of(topic.slug), fan)
         await world.send_activity(*library.users)
         await _indexed(world)
+        await eventually(world.trending)
         yield world
 
 
