@@ -20,22 +20,8 @@ from retrieval.v1 import embedding_job_service_pb2 as jobs_pb
 from retrieval.v1 import embedding_job_service_pb2_grpc as jobs_grpc
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
-from tests.acceptance.videos.app import (
-    NOW,
-    Video,
-    key,
-)
-from tests.acceptance.videos.world import (
-    ADD,
-    ADMIN,
-    NAME,
-    OTHER_MODEL,
-    PATHS,
-    World,
-    event,
-    eventually,
-    ids,
-)
+from tests.acceptance.videos.app import NOW, Video, key
+from tests.acceptance.videos.world import ADD, ADMIN, NAME, OTHER_MODEL, PATHS, World, event, eventually, ids
 from tests.postgres.conftest import scratch_database
 from tests.postgres.test_backup import quiet
 from tests.server.process import server_process, stubs_for

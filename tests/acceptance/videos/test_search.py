@@ -8,21 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.acceptance.videos.app import (
-    MODEL,
-    NOW,
-    Video,
-    key,
-    text_vector,
-    vector_literal,
-)
-from tests.acceptance.videos.world import (
-    OTHER_MODEL,
-    PATHS,
-    World,
-    eventually,
-    ids,
-)
+from tests.acceptance.videos.app import MODEL, NOW, Video, key, text_vector, vector_literal
+from tests.acceptance.videos.world import OTHER_MODEL, PATHS, World, eventually, ids
 
 HALF_A_YEAR = NOW - dt.timedelta(days=180)
 

@@ -13,19 +13,8 @@ from retrieval.client.reasons import error_reason
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
-from tests.acceptance.videos.app import (
-    NOW,
-    key,
-)
-from tests.acceptance.videos.world import (
-    ADMIN,
-    KINDS,
-    NAME,
-    World,
-    event,
-    eventually,
-    ids,
-)
+from tests.acceptance.videos.app import NOW, key
+from tests.acceptance.videos.world import ADMIN, KINDS, NAME, World, event, eventually, ids
 
 
 async def test_each_kind_of_reference_is_listed(world: World) -> None:
