@@ -23,7 +23,6 @@ from retrieval.v1 import retrieval_service_pb2 as pb
 from tests.acceptance.videos.app import NOW, Video, key
 from tests.acceptance.videos.world import ADD, ADMIN, NAME, OTHER_MODEL, PATHS, World, event, eventually, ids
 from tests.postgres.conftest import scratch_database
-from tests.postgres.test_backup import quiet
 from tests.server.process import server_process, stubs_for
 
 if TYPE_CHECKING:
@@ -267,6 +266,10 @@ async def test_policies_of_the_application_and_those_of_the_service_hold(world: 
             DROP OWNED BY {role};
             DROP ROLE {role};
         """)
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """A report that nobody reads."""
 
 
 async def test_a_backup_brings_the_collection_back(world: World, database_url: str, tmp_path: Path) -> None:
