@@ -186,7 +186,7 @@ SELECT label FROM {each} AS labels (label) WHERE label IS NOT NULL
 SELECT
     s.{key}::text AS item_id, {chunk} AS chunk_index, {vector} AS vector, CASE {checks} END AS problem, {place}
 FROM {relation} AS s
-WHERE s.{key} = ANY($1::text[]::{key_type}[]) AND {column} IS NOT NULL
+WHERE s.{key} = ANY($1::text[]::{key_type}[]) AND {column} IS NOT NULL AND {counts}
 
 -- name: stored_vectors
 SELECT

@@ -32,6 +32,14 @@ WHERE r.collection_id = $1 AND r.item_id = n.item_id AND r.related_item_id = n.r
 DELETE FROM retrieval.relationships
 WHERE collection_id = $1 AND (item_id = ANY($2::text[]) OR related_item_id = ANY($2::text[]))
 
+-- name: read_notes
+-- Expects the primary key.
+SELECT r.item_id, r.related_item_id, r.kind, r.note
+FROM unnest($2::text[], $3::text[], $4::text[]) AS n (item_id, related_item_id, kind)
+INNER JOIN retrieval.relationships AS r
+    ON r.collection_id = $1 AND r.item_id = n.item_id AND r.related_item_id = n.related_item_id AND r.kind = n.kind
+WHERE r.note <> ''
+
 -- name: any_relationship
 -- Expects the primary key.
 SELECT EXISTS (SELECT FROM retrieval.relationships WHERE collection_id = $1)

@@ -58,6 +58,27 @@ async def related(stores: Stores, name: str, item_id: str, direction: Direction 
     return set(await reached(stores, name, Walk(item_id, tuple(Kind), direction)))
 
 
+async def test_notes_are_told_by_step_from_either_end(stores: Stores, name: str) -> None:
+    edges = [
+        Relationship("a", "b", Kind.PREREQUISITE, note="begin here"),
+        Relationship("b", "c", Kind.PREREQUISITE),
+        Relationship("d", "c", Kind.RELATED, note="the same, drawn"),
+        Relationship("c", "a", Kind.CITED, note="not on the way"),
+    ]
+    await related_world(stores, name, public("a", "b", "c", "d"), edges)
+    kinds = (Kind.PREREQUISITE, Kind.RELATED)
+
+    async def notes(item_id: str, direction: Direction) -> dict[str, tuple[str, ...]]:
+        page = await list_related_items(stores, RelatedItems(name, Walk(item_id, kinds, direction, depth=3)))
+        return {hit.item_id: said for (hit, _), said in zip(page.hits, page.notes, strict=True)}
+
+    there = {"b": ("begin here",), "c": ("begin here", ""), "d": ("begin here", "", "the same, drawn")}
+    assert await notes("a", Direction.OUTGOING) == there
+    back = {"c": ("the same, drawn",), "b": ("the same, drawn", ""), "a": ("the same, drawn", "", "begin here")}
+    assert await notes("d", Direction.INCOMING) == back
+    assert await notes("d", Direction.BOTH) == back
+
+
 async def test_a_relationship_is_replaced_and_removed(stores: Stores, name: str) -> None:
     await related_world(stores, name, public("a", "b"))
     first = Relationship("a", "b", Kind.SEQUEL, 0.1, 0.7, "first")
@@ -69,6 +90,7 @@ async def test_a_relationship_is_replaced_and_removed(stores: Stores, name: str)
         assert (hit.item_id, hit.score, path.strength) == ("b", 0.9 * 0.7, 0.9 * 0.7)
         assert (path.depth, path.path, path.kinds) == (1, ("a", "b"), (Kind.SEQUEL,))
         assert (len(page.hits), page.next_after) == (1, None)
+        assert page.notes == [("second",)]
     keys = [RelationshipKey("a", "b", Kind.SEQUEL), RelationshipKey("a", "b", Kind.CITED)]
     assert await delete_relationships(stores, name, keys) == 1
     assert await delete_relationships(stores, name, keys) == 0

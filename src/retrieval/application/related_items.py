@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from retrieval.domain.errors import NotFoundError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.application.search import Scope
     from retrieval.domain.filters import Filter
-    from retrieval.domain.model import Viewer
+    from retrieval.domain.model import Collection, Viewer
     from retrieval.domain.relationships import Place, Reached, Relationship, RelationshipKey, Walk
 
 BOOSTED_ITEMS = 10_000
@@ -38,10 +39,14 @@ class RelatedItems:
 
 @dataclass(frozen=True, slots=True)
 class RelatedPage:
-    """Hits, strongest first, each with how it was reached. `next_after`: None on the last page."""
+    """Hits, strongest first, each with how it was reached. `next_after`: None on the last page.
+
+    `notes`: what is noted of each step of each hit's path.
+    """
 
     hits: list[tuple[Hit, Reached]]
     next_after: Place | None
+    notes: list[tuple[str, ...]]
 
 
 async def upsert_relationships(stores: Stores, collection_name: str, relationships: Sequence[Relationship]) -> int:
@@ -87,7 +92,19 @@ async def list_related_items(stores: Stores, request: RelatedItems) -> RelatedPa
             hit.item = items.get(hit.item_id)
         # What went away, or out of sight, since it was reached.
         hits = [pair for pair in hits if pair[0].item is not None]
-    return RelatedPage(hits, page[-1].place if len(found) > len(page) else None)
+    notes = await _notes(stores, collection, request.walk, [reached for _, reached in hits])
+    return RelatedPage(hits, page[-1].place if len(found) > len(page) else None, notes)
+
+
+async def _notes(stores: Stores, collection: Collection, walk: Walk, found: Sequence[Reached]) -> list[tuple[str, ...]]:
+    """What is noted of each step of each path; of two relationships that make a step, the outgoing one counts."""
+    paths = [
+        [walk.keys(*ends, kind) for ends, kind in zip(pairwise(reached.path), reached.kinds, strict=True)]
+        for reached in found
+    ]
+    wanted = {key for path in paths for step in path for key in step}
+    known = await stores.relationships.notes(collection, wanted) if wanted else {}
+    return [tuple(next((known[key] for key in step if key in known), "") for step in path) for path in paths]
 
 
 async def strengths_for_boost(stores: Stores, scope: Scope) -> Mapping[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from retrieval.domain.model import Collection, Viewer
     from retrieval.domain.relationships import Place, Reached, Relationship, RelationshipKey, Walk
@@ -31,6 +31,10 @@ class RelationshipStore(Protocol):
         Every item of a path, but for the first one, may be seen by the predicate's viewer; the rest of the predicate
         holds for the items that are returned.
         """
+        ...
+
+    async def notes(self, collection: Collection, keys: Iterable[RelationshipKey]) -> dict[RelationshipKey, str]:
+        """Notes by key, as it is kept, of those relationships that exist and have one."""
         ...
 
     async def neighbours(

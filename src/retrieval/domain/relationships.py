@@ -111,6 +111,15 @@ class Walk:
         """Kinds to follow from `related_item_id` to `item_id`."""
         return tuple(k for k in self.kinds if self.direction is not Direction.OUTGOING or k in SYMMETRIC)
 
+    def keys(self, item_id: str, other: str, kind: RelationshipKind) -> tuple[RelationshipKey, ...]:
+        """Keys that a step of this walk from one item to another may have, the outgoing one first."""
+        ways = []
+        if kind in self.outgoing:
+            ways.append(RelationshipKey(item_id, other, kind).settled())
+        if kind in self.incoming:
+            ways.append(RelationshipKey(other, item_id, kind).settled())
+        return tuple(ways)
+
 
 class Step(NamedTuple):
     """A relationship as seen from one of its ends: it leads to `item_id`."""

@@ -13,6 +13,7 @@ from retrieval.domain.relationships import (
     MAX_FRONTIER,
     MAX_REACHED,
     Reached,
+    RelationshipKey,
     RelationshipKind,
     Walk,
 )
@@ -21,10 +22,10 @@ from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from retrieval.domain.model import Collection, Viewer
-    from retrieval.domain.relationships import Place, Relationship, RelationshipKey
+    from retrieval.domain.relationships import Place, Relationship
     from retrieval.domain.search import Predicate
     from retrieval.postgres.database import Database
 
@@ -90,6 +91,14 @@ class PostgresRelationships:
         async with self._database.searching(EXACT_PROFILE, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
         return [Reached(r[0], r[1], r[2], tuple(r[3]), tuple(map(RelationshipKind, r[4]))) for r in rows]
+
+    async def notes(self, collection: Collection, keys: Iterable[RelationshipKey]) -> dict[RelationshipKey, str]:
+        """See `RelationshipStore`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                queries("relationships")["read_notes"], collection.collection_id, *_columns(list(keys))
+            )
+        return {RelationshipKey(r[0], r[1], RelationshipKind(r[2])): r[3] for r in rows}
 
     async def neighbours(
         self, collection: Collection, item_ids: Sequence[str], viewer: Viewer, count: int

@@ -9,7 +9,7 @@ from retrieval.domain.visibility import can_see
 from retrieval.reference.admission import admitted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from retrieval.domain.model import Collection, Viewer
     from retrieval.domain.relationships import Place, Reached, Relationship, RelationshipKey
@@ -45,6 +45,11 @@ class ReferenceRelationships:
         shown = {i.item_id for i in admitted((held.items[r.item_id] for r in found), predicate, collection)}
         behind = [r for r in found if after is None or r.place.order > after.order]
         return [r for r in behind if r.item_id in shown][:count]
+
+    async def notes(self, collection: Collection, keys: Iterable[RelationshipKey]) -> dict[RelationshipKey, str]:
+        """See `RelationshipStore`."""
+        held = self._memory.held(collection).relationships
+        return {key: held[key].note for key in keys if key in held and held[key].note}
 
     async def neighbours(
         self, collection: Collection, item_ids: Sequence[str], viewer: Viewer, count: int

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-    from retrieval.domain.relationships import Reached, RelationshipKind
+    from retrieval.application.related_items import RelatedPage
+    from retrieval.domain.relationships import RelationshipKind
     from retrieval.transport.caller import Caller
     from retrieval.v1 import common_pb2 as common_pb
     from retrieval.v1 import item_service_pb2 as item_pb
@@ -156,12 +157,13 @@ def _same(request: pb.ListRelatedItemsRequest) -> tuple[bytes, ...]:
     )
 
 
-def write_paths(found: Iterable[Reached], into: RepeatedCompositeFieldContainer[pb.RelationshipPath]) -> None:
+def write_paths(page: RelatedPage, into: RepeatedCompositeFieldContainer[pb.RelationshipPath]) -> None:
     """How each hit was reached."""
-    for reached in found:
+    for (_, reached), notes in zip(page.hits, page.notes, strict=True):
         into.add(
             depth=reached.depth,
             item_ids=reached.path,
             kinds=[enums.RELATIONSHIP_KIND_OUT[kind] for kind in reached.kinds],
             strength=reached.strength,
+            notes=notes if any(notes) else (),
         )

@@ -111,7 +111,7 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         page = await list_related_items(self._service.stores, query)
         reply = pb.ListRelatedItemsResponse(next_page_token=write_related_place(request, page.next_after))
         write_hits([hit for hit, _ in page.hits], await self._types(query.collection, query.view), reply.hits)
-        write_paths([reached for _, reached in page.hits], reply.paths)
+        write_paths(page, reply.paths)
         return reply
 
     async def ListTrendingItems(

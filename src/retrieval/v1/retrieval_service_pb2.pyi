@@ -330,16 +330,18 @@ class ListRelatedItemsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., item_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[_common_pb2.RelationshipKind, str]]] = ..., direction: _Optional[_Union[RelationshipDirection, str]] = ..., min_confidence: _Optional[float] = ..., depth: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., viewer: _Optional[_Union[_common_pb2.Viewer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, str]] = ...) -> None: ...
 
 class RelationshipPath(_message.Message):
-    __slots__ = ("depth", "item_ids", "kinds", "strength")
+    __slots__ = ("depth", "item_ids", "kinds", "strength", "notes")
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     depth: int
     item_ids: _containers.RepeatedScalarFieldContainer[str]
     kinds: _containers.RepeatedScalarFieldContainer[_common_pb2.RelationshipKind]
     strength: float
-    def __init__(self, depth: _Optional[int] = ..., item_ids: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[_Union[_common_pb2.RelationshipKind, str]]] = ..., strength: _Optional[float] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, depth: _Optional[int] = ..., item_ids: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[_Union[_common_pb2.RelationshipKind, str]]] = ..., strength: _Optional[float] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListRelatedItemsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "paths")

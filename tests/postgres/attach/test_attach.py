@@ -27,6 +27,7 @@ from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.attach.follow import POLL_S
 from retrieval.postgres.attach.followers import put_followers
 from retrieval.postgres.attach.plan import plan_attachment
+from retrieval.postgres.attach.relations import read_relation
 from tests.postgres.attach.conftest import BARE, DIM, near
 
 if TYPE_CHECKING:
@@ -213,6 +214,49 @@ async def test_chunks_of_another_table(app: App) -> None:
     assert (await app.settled()).problem_count == 0
     await app.run("DELETE FROM {schema}.posts")
     assert await app.items() == {}
+
+
+async def test_a_table_that_the_service_sees_only_part_of_is_refused(app: App, name: str) -> None:
+    """Rows that policies hide from its role would be taken for deleted."""
+    role = f"service_{name.replace('-', '_')}"
+    await app.run(f"CREATE ROLE {role} NOLOGIN; GRANT USAGE ON SCHEMA {{schema}} TO {role}")
+    try:
+        for grant, why in (
+            ("SELECT 1", "may not read it"),
+            (f"GRANT SELECT ON {{schema}}.posts TO {role}", "sees only part of it"),
+        ):
+            await app.run(f"{grant}; ALTER TABLE {{schema}}.posts ENABLE ROW LEVEL SECURITY; SET ROLE {role}")
+            with pytest.raises(FailedPreconditionError, match=why) as caught:
+                await read_relation(app.connection, app.relation, "relation")
+            assert caught.value.reason == "TABLE_NOT_ACCESSIBLE"
+            await app.run("RESET ROLE")
+        await app.run(f"ALTER ROLE {role} BYPASSRLS; SET ROLE {role}")
+        assert (await read_relation(app.connection, app.relation, "relation")).name == app.relation
+    finally:
+        await app.run(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_embeddings_of_several_models_stand_side_by_side(app: App) -> None:
+    """A table that keeps one of each model: those of the version's model count, whichever was written first."""
+    await app.run(
+        "CREATE TABLE {schema}.made (post_id uuid, model text, vector vector(3), PRIMARY KEY (post_id, model))"
+    )
+    by_model = {
+        "column": "vector",
+        "relation": f"{app.schema}.made",
+        "key_column": "post_id",
+        "model_column": "model",
+    }
+    await app.attach(vectors=[by_model])
+    await app.run(POST, "a", None)
+    add = "INSERT INTO {schema}.made SELECT id, $1, $2::text::vector FROM {schema}.posts"
+    for model, vector in (("before", "[0,0,1]"), ("test", "[1,0,0]"), ("zeta", "[0,1,0]")):
+        await app.run(add, model, vector)
+    assert near((await app.items())["a"], 1, 0, 0)
+    assert (await app.settled()).problem_count == 0
+    await app.run("DELETE FROM {schema}.made WHERE model = 'test'")
+    assert (await app.items())["a"].chunks == ()
+    assert "another model" in (await app.settled()).problems[0].problem
 
 
 async def test_places_of_chunks(app: App) -> None:

@@ -64,10 +64,11 @@ class VectorSelect:
         if bound.text_column or bound.start_column:
             self._place, places = _place(relation, bound, field)
             used += places
-        self._model = ""
+        self._model, self._counts = "", "true"
         if bound.model_column:
             column = relation.column(bound.model_column, f"{field}.model_column")
             self._model = f"{column.of('s')}::text IS NOT DISTINCT FROM {quoted(version.model)}"
+            self._counts = self._beside(column)
             used.append(column)
         self.columns = used
 
@@ -94,9 +95,19 @@ class VectorSelect:
             vector=self._vector,
             place=self._place,
             checks=said,
+            counts=self._counts,
             relation=self.relation.name,
             column=raw,
         )
+
+    def _beside(self, model: Column) -> str:
+        """Leaves a row of another model out without a word where one of the version's model stands beside it."""
+        bound, key = self.bound, self.key
+        same = [f"{key.of('m')} = {key.of('s')}", f"{model.of('m')}::text = {quoted(self.version.model)}"]
+        same.append(f"{self.relation.column(bound.column, '').of('m')} IS NOT NULL")
+        if bound.chunk_index_column:
+            same.append(f"{self.relation.column(bound.chunk_index_column, '').of('m')} = {self._chunk}")
+        return f"({self._model} OR NOT EXISTS (SELECT FROM {self.relation.name} AS m WHERE {' AND '.join(same)}))"
 
     @property
     def ready(self) -> str:
