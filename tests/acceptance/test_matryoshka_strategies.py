@@ -125,7 +125,7 @@ async def test_an_interaction_counts_in_the_next_answer(world: World) -> None:
     await world.shop.happened(user, "purchase", *(fragrance("spicy", n) for n in range(5)))
     await world.process_events()
     after = [world.shop.family_of[i] for i in ids((await world.candidates(user, "content_based")).hits)]
-    assert min(after.count("spicy"), after.count("amber")) >= 5
+    assert after.count("spicy") >= 5
 
 
 async def test_a_good_rating_attracts_and_a_bad_one_repels(world: World) -> None:
@@ -249,9 +249,14 @@ async def test_what_goes_with_a_purchase_is_proposed(world: World) -> None:
     user = await world.shop.person()
     await world.shop.happened(user, "purchase", CEDAR)
     await world.process_events()
-    reply = await world.candidates(user, "hybrid_recommendations", limit=50)
-    by_source = {hit.item_id for hit in reply.hits if "related" in {c.source for c in hit.contributions}}
-    assert str(fragrance("amber", 1)) in by_source
+
+    async def proposed() -> bool:
+        reply = await world.candidates(user, "hybrid_recommendations", limit=50, no_cache=True)
+        found = {hit.item_id for hit in reply.hits if "related" in {c.source for c in hit.contributions}}
+        return {str(fragrance("amber", 1)), str(fragrance("woody", 1)), str(fragrance("woody", 2))} <= found
+
+    # Whether a collection has relationships at all is looked up every few seconds.
+    assert await until(proposed)
 
 
 @pytest.mark.usefixtures("relationships")
