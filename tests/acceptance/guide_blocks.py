@@ -72,6 +72,19 @@ def _next_value(text: str, at: int) -> int:
     return min(places, default=-1)
 
 
+def unmatched(shown: list[Any], printed: list[Any]) -> list[str]:
+    """What is wrong with the values that a guide shows: each must be one of those printed, in their order."""
+    found: list[str] = []
+    at = 0
+    for number, value in enumerate(shown):
+        wrong = [differences(value, candidate, f"value {number}: $") for candidate in printed[at:]]
+        if [] in wrong:
+            at += wrong.index([]) + 1
+        else:
+            found += min(wrong, key=len, default=[f"value {number}: nothing is left that was printed"])
+    return found
+
+
 def differences(shown: Any, printed: Any, path: str = "$") -> list[str]:
     """Where an output lacks or contradicts what the guide shows.
 
