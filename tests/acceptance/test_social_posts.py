@@ -125,12 +125,18 @@ async def test_an_embedding_that_the_application_computes_later_is_taken(world: 
     await world.settled()
 
 
-async def test_a_broken_embedding_holds_up_nothing_and_is_made_anew(world: World) -> None:
+async def test_a_broken_embedding_is_reported_and_made_anew(world: World) -> None:
     written = await world.feed.write("baking", author("baking", 1), embedding_384="[0.1, 0.2, ...]")
-    await world.service.in_step(POSTS)
+    table = await world.service.in_step(POSTS)
+    assert {(p.item_id, p.problem) for p in table.problems} == {
+        (str(written), "vectors[0]: not a vector"),
+        (str(written), "vectors[1]: not a vector"),
+    }
     assert not len(components(await world.service.item(POSTS, written)))
     await world.settled()
     assert world.feed.topics(await similar(world, written)).count("baking") >= 9
+    await world.feed.connection.execute("UPDATE posts SET embedding_384 = NULL WHERE id = $1", written)
+    assert (await world.service.in_step(POSTS)).problem_count == 0
 
 
 async def test_a_deleted_post_is_gone(world: World) -> None:
