@@ -73,10 +73,14 @@ async def test_types_weigh_differently(world: World, kind: str, beside: str) -> 
     assert found["chess"] == pytest.approx(WEIGHTS[kind] / (WEIGHTS[kind] + WEIGHTS[beside]), rel=0.01)
 
 
-async def test_an_old_like_counts_less_by_its_half_life(world: World) -> None:
+@pytest.mark.parametrize(
+    ("kind", "half_life_days"),
+    [("like", 60), ("reply", 60), ("repost", 60), ("share", 60), ("click", 14), ("view", 14)],
+)
+async def test_an_old_event_counts_less_by_its_half_life(world: World, kind: str, half_life_days: int) -> None:
     user = await world.feed.person()
-    await world.act(user, "like", *CHESS, days_ago=60)
-    await world.act(user, "like", *BAKING, days_ago=0)
+    await world.act(user, kind, *CHESS, days_ago=half_life_days)
+    await world.act(user, kind, *BAKING, days_ago=0)
     assert (await shares(world, user))["chess"] == pytest.approx(1 / 3, rel=0.01)
 
 
