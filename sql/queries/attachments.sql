@@ -283,6 +283,22 @@ written AS (
         )
     ON CONFLICT DO NOTHING
     RETURNING item_id
+),
+cleared AS (
+    DELETE FROM retrieval.attached_problems
+    WHERE attachment_id = {attachment_id} AND item_id = ANY($1::text[]) AND part = {part}
+        AND NOT EXISTS (
+            SELECT FROM incoming WHERE incoming.item_id = attached_problems.item_id AND problem IS NOT NULL
+        )
+),
+noted AS (
+    INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
+    SELECT {attachment_id}, n.item_id, {part}, '{field}: ' || min(n.problem)
+    FROM incoming AS n
+    INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
+    WHERE n.problem IS NOT NULL
+    GROUP BY n.item_id
+    ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
 )
 SELECT
     (SELECT array_agg(DISTINCT item_id) FROM written) AS changed,
