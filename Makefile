@@ -6,6 +6,9 @@ BASE ?=
 # More arguments for serve, test, torture and bench: make test ARGS="-k funnel -x", make torture ARGS="--seed 7".
 ARGS ?=
 
+# Processes that the tests run in, each with a Postgres of its own.
+WORKERS ?= 2
+
 VENV := .venv
 BIN := $(VENV)/bin
 STUBS := src/retrieval/v1
@@ -40,7 +43,7 @@ serve: $(VENV)/.dev ## Serve the example movies on 127.0.0.1:50051 from an embed
 	@$(BIN)/retrieval serve --catalogue examples/movies $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 torture: $(VENV)/.dev ## Try the cache with 50,000 random operations, crashes and damaged files
 	@$(BIN)/python -m tests.torture $(ARGS)

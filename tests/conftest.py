@@ -8,8 +8,10 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -47,16 +49,32 @@ async def no_unhandled_errors() -> AsyncIterator[None]:
 
 @pytest.fixture(scope="session")
 async def database_url() -> AsyncIterator[str]:
-    """A server for this run: RETRIEVAL_TEST_DATABASE_URL, or an embedded one; where there is neither, tests fail."""
+    """A database for this process: at RETRIEVAL_TEST_DATABASE_URL, or embedded; where there is neither, tests fail."""
     given = os.environ.get("RETRIEVAL_TEST_DATABASE_URL")
     if given:
-        yield given
+        yield await _own_database(given, os.environ.get("PYTEST_XDIST_WORKER", ""))
         return
     # Not below pytest's own folder: that is closed to the user that Postgres runs as when started by root.
     with tempfile.TemporaryDirectory(prefix="retrieval-test-", ignore_cleanup_errors=True) as folder:
         server = EmbeddedPostgres(Path(folder))
         yield await server.start()
         await server.stop()
+
+
+async def _own_database(url: str, worker: str) -> str:
+    """That of the URL, or, where several processes run tests, one of this process beside it."""
+    if not worker:
+        return url
+    parts = urlsplit(url)
+    name = f"{parts.path.removeprefix('/')}_{worker}"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    except asyncpg.DuplicateDatabaseError:
+        pass  # of an earlier run
+    finally:
+        await connection.close()
+    return urlunsplit(parts._replace(path=f"/{name}"))
 
 
 @pytest.fixture(scope="session")
