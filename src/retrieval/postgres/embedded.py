@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TUNING = {
     # Bounds the recovery after a crash to a few seconds.
     "max_wal_size": "2GB",
-    "max_connections": "60",
+    "max_connections": "120",
     "max_parallel_maintenance_workers": "2",
     "random_page_cost": "1.1",
     "checkpoint_timeout": "15min",
