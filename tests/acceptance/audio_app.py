@@ -23,6 +23,7 @@ SUBJECTS = {
 }
 TOPICS = Topics(SUBJECTS, DIM)
 EACH = 30
+FEW = 12
 CHUNKS = 6
 USERS = [uuid5(UUID(int=3), f"user {n}") for n in range(10)]
 CIRCLES = [uuid5(UUID(int=3), f"circle {n}") for n in range(3)]
@@ -218,11 +219,11 @@ def chunks(subject: str, numbers: Sequence[int]) -> Iterator[tuple[UUID, int, li
             yield audio_id(subject, n), c, as_list(TOPICS.vector(text)), text
 
 
-async def fill(app: AttachedApp) -> None:
+async def fill(app: AttachedApp, each: int) -> None:
     await app.run(TABLES)
     await app.run(VIEWS)
     for subject in SUBJECTS:
-        await add_audio(app, subject, range(EACH))
+        await add_audio(app, subject, range(each))
     await app.run_many(
         "INSERT INTO {schema}.circle_members VALUES ($1, $2, 'member')",
         [(circle, user) for circle, users in MEMBERS.items() for user in users],
