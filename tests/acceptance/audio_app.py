@@ -31,6 +31,7 @@ MEMBERS = {CIRCLES[0]: USERS[0:4], CIRCLES[1]: USERS[3:7], CIRCLES[2]: USERS[7:1
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 TABLES = """
+CREATE TABLE {schema}.users (id uuid PRIMARY KEY, shadowbanned boolean NOT NULL DEFAULT false);
 CREATE TABLE {schema}.audio_items (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     owner_id uuid NOT NULL,
@@ -82,8 +83,10 @@ CREATE TABLE {schema}.user_follows (follower_id uuid, followee_id uuid, PRIMARY 
 VIEWS = """
 CREATE VIEW {schema}.audio_documents AS
 SELECT
-    a.*, t.lang, t.text AS transcript, s.preview_sentence, s.tldr, s.keywords, s.mood
+    a.*, t.lang, t.text AS transcript, s.preview_sentence, s.tldr, s.keywords, s.mood,
+    CASE WHEN u.shadowbanned THEN 'flagged' ELSE 'approved' END AS moderation
 FROM {schema}.audio_items AS a
+LEFT JOIN {schema}.users AS u ON u.id = a.owner_id
 LEFT JOIN {schema}.transcripts AS t ON t.audio_id = a.id
 LEFT JOIN {schema}.summaries AS s ON s.audio_id = a.id;
 CREATE VIEW {schema}.german_documents AS SELECT * FROM {schema}.audio_documents WHERE lang = 'de';
@@ -126,6 +129,7 @@ BINDING: dict[str, Any] = {
         },
     },
     "audience_column": "share_to_circle_ids",
+    "status": {"column": "moderation"},
     "tags_column": "tags",
     "created_at_column": "created_at",
     "attributes": {"circles": "share_to_circle_ids"}

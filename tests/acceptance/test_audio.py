@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -222,6 +223,10 @@ async def test_every_feed_event_is_taken(network: Network) -> None:
     profile = await network.app.client.user_profile(network.name, user)
     assert dict(profile.event_counts) == dict.fromkeys((*EVENTS, "like"), 1)
     assert profile.followed_owner_count == 1
+    kept = await network.app.fetch(
+        "SELECT context FROM retrieval.events WHERE user_id = $1 AND context IS NOT NULL", user
+    )
+    assert [json.loads(row["context"]) for row in kept] == [{"position": 3}]
 
 
 async def test_what_listeners_pass_on_outweighs_what_they_keep(network: Network) -> None:

@@ -20,6 +20,7 @@ from tests.acceptance.audio_app import (
     TOPICS,
     USERS,
     audio_id,
+    owner,
     visibility,
 )
 from tests.acceptance.audio_world import (
@@ -50,7 +51,7 @@ async def by_similar(network: Network, viewer: common_pb.Viewer | None) -> Itera
     return (await network.app.client.retrieval.SearchSimilarItems(request, metadata=ADMIN)).hits
 
 
-def by_vector(source: common_pb.Source) -> Path:
+def by_vector(source: common_pb.Source) -> Search:
     async def search(network: Network, viewer: common_pb.Viewer | None) -> Iterable[common_pb.Hit]:
         params = common_pb.SearchParams(source=source)
         return (await network.nearest(PERIHELION, limit=20, viewer=viewer, params=params)).hits
@@ -58,7 +59,7 @@ def by_vector(source: common_pb.Source) -> Path:
     return search
 
 
-def by_words(mode: pb.HybridMode) -> Path:
+def by_words(mode: pb.HybridMode) -> Search:
     async def search(network: Network, viewer: common_pb.Viewer | None) -> Iterable[common_pb.Hit]:
         reply = await network.app.client.hybrid(
             network.name,
@@ -119,9 +120,9 @@ async def by_id(network: Network, viewer: common_pb.Viewer | None) -> Iterable[c
 
 
 if TYPE_CHECKING:
-    Path = Callable[[Network, common_pb.Viewer | None], Awaitable[Iterable[common_pb.Hit]]]
+    Search = Callable[[Network, common_pb.Viewer | None], Awaitable[Iterable[common_pb.Hit]]]
 
-PATHS: dict[str, Path] = {
+PATHS: dict[str, Search] = {
     "similar": by_similar,
     "vector": by_vector(common_pb.SOURCE_AUTO),
     "vector, exactly": by_vector(common_pb.SOURCE_EXACT),
@@ -179,6 +180,22 @@ async def test_a_stranger_finds_public_audio_alone(indexed: Network, path: str) 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_member_finds_what_is_shared_with_their_circle(indexed: Network, path: str) -> None:
     assert await seen(indexed, path, await indexed.viewer(MEMBER)) == {indexed.shown, indexed.shared}
+
+
+async def test_who_is_banned_in_secret_notices_nothing_and_nobody_else_sees_them(network: Network) -> None:
+    """A view tells of the ban. Its table has no key of an item, so that the network asks for another reading."""
+    mine = str(audio_id("jazz", 2))
+    banned = (
+        "INSERT INTO {schema}.users (id, shadowbanned) VALUES ($1, $2) "
+        "ON CONFLICT (id) DO UPDATE SET shadowbanned = excluded.shadowbanned"
+    )
+    others = common_pb.Viewer(user_id=str(STRANGER))
+    for ban in (True, False):
+        await network.app.run(banned, owner("jazz", 2), ban)
+        await network.app.tables.resync(network.name, f"{network.app.schema}.audio_documents")
+        await network.app.settled(network.name)
+        assert (mine in await network.app.ids(network.name, others)) is not ban
+        assert mine in await network.app.ids(network.name, common_pb.Viewer(user_id=str(owner("jazz", 2))))
 
 
 async def test_seeing_everything_takes_the_admin_token(network: Network) -> None:
