@@ -16,7 +16,7 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
-from tests.acceptance.attached_app import EVERYTHING, eventually
+from tests.acceptance.attached_app import EVERYTHING, as_list, eventually
 from tests.acceptance.audio_app import (
     BINDING,
     CHUNKS,
@@ -334,6 +334,18 @@ async def test_an_audio_that_is_deleted_is_gone_with_its_chunks(network: Network
 # Lists, once there are enough vectors
 
 
+async def plan_of_nearest(network: Network, index: str) -> str:
+    """How Postgres finds the nearest rows of the index's table, were it not as small as it is."""
+    (row,) = await network.app.fetch("SELECT tablename, indexdef FROM pg_indexes WHERE indexname = $1", index)
+    assert "USING ivfflat" in row["indexdef"]
+    async with network.app.connection.transaction():
+        await network.app.run("SET LOCAL enable_seqscan = off")
+        compared = f"subvector(embedding, 1, {DIM})::halfvec({DIM})"
+        query = as_list(TOPICS.vector("saxophone in a quartet"))
+        explain = f"EXPLAIN SELECT 1 FROM retrieval.{row['tablename']} ORDER BY {compared} <=> '{query}' LIMIT 10"
+        return "\n".join(line[0] for line in await network.app.fetch(explain))
+
+
 async def test_lists_are_built_once_there_are_a_thousand_vectors(network: Network) -> None:
     """The last test: it adds audio."""
     count = "SELECT count(*) AS vectors FROM {schema}.embeddings"
@@ -350,6 +362,7 @@ async def test_lists_are_built_once_there_are_a_thousand_vectors(network: Networ
     found = await build(network, kind)
     assert (found.dimension, found.lists, found.lists_wanted) == (DIM, 1, 1)
     assert found.built_row_count >= 1000
+    assert found.name in await plan_of_nearest(network, found.name)
     params = common_pb.SearchParams(source=common_pb.SOURCE_IVFFLAT)
     reply = await network.nearest("saxophone in a quartet", limit=10, params=params)
     assert reply.info.source == common_pb.SOURCE_IVFFLAT
