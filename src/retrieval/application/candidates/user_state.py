@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import Stores
+    from retrieval.domain.engagement import EventType
     from retrieval.domain.interests import Interest
-    from retrieval.domain.model import Collection, EmbeddingVersion, Event, EventType
+    from retrieval.domain.model import Collection, EmbeddingVersion, Event
 
 MAX_SEEN = 1_000_000
 """Items a user has seen that are left out: the latest."""
