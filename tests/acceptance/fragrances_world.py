@@ -89,12 +89,14 @@ async def shop_of(database_url: str, folder: Path) -> AsyncIterator[Shop]:
         "RETRIEVAL_EMBEDDING_MODELS": ",".join(f"{model}:{size}" for model, size in sizes.items()),
         "RETRIEVAL_EVENT_RETENTION_DAYS": "365",
     }
-    async with attached_app(database_url, folder, **embedding) as app:
-        await fill(app)
-        version = {"model": MODEL, "dimension": DIM, "embeds_text": True}
-        made = Shop(app, await app.create("fragrances", COLLECTION, version), http)
-        await app.attach(made.name, BINDING)
-        made.before = tuple(await made.embedded())
-        assert await send_interactions(app, made.name) == len(USERS) * (16 + 8)
-        yield made
-    await http.stop()
+    try:
+        async with attached_app(database_url, folder, **embedding) as app:
+            await fill(app)
+            version = {"model": MODEL, "dimension": DIM, "embeds_text": True}
+            made = Shop(app, await app.create("fragrances", COLLECTION, version), http)
+            await app.attach(made.name, BINDING)
+            made.before = tuple(await made.embedded())
+            assert await send_interactions(app, made.name) == len(USERS) * (16 + 8)
+            yield made
+    finally:
+        await http.stop()
