@@ -74,13 +74,18 @@ WHERE j.name = ANY($1::text[])
 ORDER BY j.name
 
 -- name: trends_lag
--- When a list was last made, and for how long the oldest one has waited that something was added to since.
+-- When a list was last made, and for how long the oldest one has waited that something was added to since. Events of an
+-- archive are older than their collection, which is as long as they can have waited.
 SELECT
     max(t.refreshed_at) AS refreshed_at,
     coalesce(extract(epoch FROM now() - min(
-        CASE WHEN t.folded IS DISTINCT FROM e.folded THEN coalesce(t.refreshed_at, e.newest_event_at) END
+        CASE
+            WHEN t.folded IS DISTINCT FROM e.folded
+                THEN coalesce(t.refreshed_at, greatest(e.newest_event_at, c.created_at))
+        END
     )), 0)::double precision AS lag_s
 FROM retrieval.collection_engagement AS e
+INNER JOIN retrieval.collections AS c ON c.collection_id = e.collection_id
 LEFT JOIN retrieval.trending_items AS t ON t.collection_id = e.collection_id
 
 -- name: pending_batches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from retrieval.application.candidates.profile import ProfileRequest, UserProfile
 from retrieval.application.candidates.strategies import SourceSetting
 from retrieval.application.erase_user import erase_user
 from retrieval.application.service import Service
-from retrieval.domain.engagement import HOUR_US, user_hash
+from retrieval.domain.engagement import EVENT_TYPES, HOUR_US, user_hash
 from retrieval.domain.errors import InvalidArgumentError, NotFoundError
 from retrieval.domain.interests import Facet, Interest
 from retrieval.domain.model import Chunk, EmbeddingVersion, Event, Item, Viewer, Visibility
@@ -113,6 +114,22 @@ async def test_a_profile_shows_events_as_soon_as_they_are_recorded(service: Serv
     assert [{i.partition("-")[0] for i in interest.item_ids} for interest in got.interests] == [{"jazz"}, {"rock"}]
     assert got.interests_at is not None
     assert got.interests_at > before
+
+
+async def test_a_profile_follows_the_weights_of_its_collection(service: Service, collection: Collection) -> None:
+    """Nor as of the weights that the state was kept with."""
+    await record(service, collection, event("rock-0"), event("jazz-0", "click"))
+    (interest,) = (await profile(service, collection)).interests
+    assert interest.item_ids == ("rock-0", "jazz-0")
+    click = replace(EVENT_TYPES["click"], weight=50.0)
+    await service.stores.collections.update(collection.name, {}, None, None, {"click": click})
+    (interest,) = (await profile(service, collection)).interests
+    assert interest.item_ids == ("jazz-0", "rock-0")
+    rating = Event("ben", "rock-0", "rating", NOW_US - HOUR_US, "r", value=4.0)
+    await record(service, collection, rating)
+    assert (await profile(service, collection, "ben")).positive_items == 1
+    await service.stores.collections.update(collection.name, {}, None, 10.0)
+    assert (await profile(service, collection, "ben")).negative_items == 1
 
 
 async def test_edges_are_counted(service: Service, collection: Collection) -> None:

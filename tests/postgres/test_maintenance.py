@@ -212,7 +212,8 @@ async def test_chores_are_shown_and_not_run(database: Database, connection: asyn
     assert caught.value.reason == "JOB_CONTINUOUS"
     await connection.execute(
         "INSERT INTO retrieval.collections (name, metric, visibility_mode, popular_min_rating_value,"
-        " popular_min_rating_count, rating_scale_max) VALUES ('films', 'l2', 'public_by_default', 4, 50, 5)"
+        " popular_min_rating_count, rating_scale_max, created_at)"
+        " VALUES ('films', 'l2', 'public_by_default', 4, 50, 5, now() - interval '1000 s')"
     )
     await connection.execute(
         "INSERT INTO retrieval.collection_engagement (collection_id, newest_event_at)"
@@ -220,6 +221,10 @@ async def test_chores_are_shown_and_not_run(database: Database, connection: asyn
     )
     try:
         assert 90 <= (await report(maintenance, module.TRENDS)).lag_s < 200
+        await connection.execute(
+            "UPDATE retrieval.collection_engagement SET newest_event_at = now() - interval '300 days'"
+        )
+        assert 1000 <= (await report(maintenance, module.TRENDS)).lag_s < 1200
         await connection.execute(
             "INSERT INTO retrieval.trending_items SELECT collection_id, 3600, '{}', '{}', folded, now()"
             " FROM retrieval.collection_engagement"

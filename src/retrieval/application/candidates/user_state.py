@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import Stores
+    from retrieval.domain.engagement import EventType
     from retrieval.domain.interests import Interest
     from retrieval.domain.model import Collection, EmbeddingVersion, Event
 
@@ -41,9 +42,9 @@ class UserState:
     """A user at a moment, which `number` tells from all others. Times are in microseconds since the epoch.
 
     `event_counts`: by type, of the events that were read, which happened from `oldest_at` to `newest_at`. `positives`:
-    (item, first time, strongest weight), oldest first. `interests`, `interests_at` and `vectors` by embedding version
-    id: the interests, when they were worked out, and the vectors that were set for the user. `drawn` keeps what sources
-    worked out for this very state.
+    (item, first time, strongest weight), oldest first. `weighing`: how events counted, see `_weighing`. `interests`,
+    `interests_at` and `vectors` by embedding version id: the interests, when they were worked out, and the vectors that
+    were set for the user. `drawn` keeps what sources worked out for this very state.
     """
 
     number: int
@@ -56,6 +57,7 @@ class UserState:
     seen: frozenset[str]
     turned_down_owners: frozenset[str]
     edges: OwnerEdges
+    weighing: tuple[Mapping[str, EventType], float]
     interests: dict[int, tuple[Interest, ...]] = field(default_factory=dict)
     interests_at: dict[int, int] = field(default_factory=dict)
     vectors: dict[int, NDArray[np.float16] | None] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class UserStates:
         """The state of a stored user; `fresh`: as of now, whatever is kept."""
         key = collection.collection_id, user_id
         state = None if fresh else self._kept.get(key)
-        if state is not None:
+        if state is not None and state.weighing == _weighing(collection):
             self._kept.move_to_end(key)
             return state
         # A change that comes in while the state is read may or may not be in what was read.
@@ -261,4 +263,10 @@ def _state(
         engagement.seen.union(sys.intern(item_id) for item_id, _ in earlier),
         edges.blocked | edges.muted | owners,
         edges,
+        _weighing(collection),
     )
+
+
+def _weighing(collection: Collection) -> tuple[Mapping[str, EventType], float]:
+    """What makes weights of events: a state goes by what was set when it was made."""
+    return collection.event_types, collection.rating_scale_max
