@@ -78,6 +78,23 @@ async def attached(stubs: Stubs, name: str) -> binding_pb.AttachedTable:
     return reply.attached_tables[0]
 
 
+async def test_a_token_reflects_what_was_applied(stubs: Stubs, app: Any, table: str, name: str) -> None:
+    await create(stubs, name)
+    await stubs.collections.AttachTable(pb.AttachTableRequest(collection=name, binding=binding(table)), metadata=ADMIN)
+    for number in range(1, 4):
+        await app.execute(ROWS.format(table=table), number, number)
+        await in_step(stubs, name)
+        listed = await stubs.collections.ListAttachedTables(
+            pb.ListAttachedTablesRequest(collection=name), metadata=ADMIN
+        )
+        query = common_pb.Vector(floats=common_pb.FloatArray(values=[1, 1, 1, 1]))
+        options = common_pb.SearchOptions(min_consistency_token=listed.consistency_token)
+        reply = await stubs.retrieval.SearchMatryoshka(
+            retrieval_pb.SearchMatryoshkaRequest(collection=name, vector=query, options=options)
+        )
+        assert len(reply.hits) == number
+
+
 async def in_step(stubs: Stubs, name: str) -> binding_pb.AttachedTable:
     async with asyncio.timeout(60):
         while True:

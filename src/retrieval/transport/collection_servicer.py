@@ -210,7 +210,10 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         self._require_admin(context, "ListAttachedTables")
         collection = await self._stores.collections.get(read_collection_name(request.collection))
         found = await self._stores.attachments.attachments(collection)
-        return pb.ListAttachedTablesResponse(attached_tables=[write_attachment(a) for a in found])
+        token = await self._stores.items.token()
+        return pb.ListAttachedTablesResponse(
+            attached_tables=[write_attachment(a) for a in found], consistency_token=token
+        )
 
     def _require_admin(self, context: Context, what: str) -> None:
         Caller(context.invocation_metadata, self._admin_token).require_admin(what)

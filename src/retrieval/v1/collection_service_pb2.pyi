@@ -507,7 +507,9 @@ class ListAttachedTablesRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class ListAttachedTablesResponse(_message.Message):
-    __slots__ = ("attached_tables",)
+    __slots__ = ("attached_tables", "consistency_token")
     ATTACHED_TABLES_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     attached_tables: _containers.RepeatedCompositeFieldContainer[_table_binding_pb2.AttachedTable]
-    def __init__(self, attached_tables: _Optional[_Iterable[_Union[_table_binding_pb2.AttachedTable, _Mapping]]] = ...) -> None: ...
+    consistency_token: str
+    def __init__(self, attached_tables: _Optional[_Iterable[_Union[_table_binding_pb2.AttachedTable, _Mapping]]] = ..., consistency_token: _Optional[str] = ...) -> None: ...
