@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.cli import pairs as pair_commands
+from retrieval.cli import terminal
 from retrieval.cli.main import _parser
 from retrieval.cli.pair_files import PairFolder
 from retrieval.client.pairs import PairService
@@ -201,7 +202,7 @@ def test_wrong_usage(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str])
 async def test_progress_on_a_pipe_is_a_log(
     films: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(pair_commands, "_LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(terminal, "_LOG_EVERY_S", 0.0)
     caplog.set_level(logging.INFO, "retrieval.training")
     window = ("--start", "2023-11-14", "--end", "2030-01-01", "--run-id", "r")
     await command(films, "generate-pairs", "films", "--model-version", "1", *window)

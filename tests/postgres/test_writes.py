@@ -264,6 +264,22 @@ async def test_every_write_is_logged(postgres: Stores, name: str, connection: as
     assert len(heard) >= 2
 
 
+async def test_a_collection_is_deleted_once_nobody_holds_its_rows(
+    postgres: Stores, name: str, connection: asyncpg.Connection
+) -> None:
+    collection = await load(postgres, make(name, 2, dimension=4))
+    async with connection.transaction():
+        await connection.execute(
+            "SELECT FROM retrieval.items WHERE collection_id = $1 FOR UPDATE", collection.collection_id
+        )
+        deleting = asyncio.create_task(postgres.collections.delete(collection.name))
+        await asyncio.sleep(1.2)  # longer than one attempt waits
+        assert not deleting.done()
+    await deleting
+    with pytest.raises(NotFoundError):
+        await postgres.collections.get(collection.name)
+
+
 async def test_a_delete_that_waits_for_a_replacement_spares_its_embeddings(
     postgres: Stores, name: str, connection: asyncpg.Connection
 ) -> None:

@@ -151,41 +151,42 @@ class PostgresCollections:
             await asyncio.sleep(DROP_PAUSE_S)
 
     async def _delete(self, name: str) -> bool:
-        """Whether the collection was deleted: not while somebody reads."""
-        sql = queries("collections")
+        """Whether the collection was deleted: not while somebody reads or writes what goes."""
         async with self._database.transaction() as connection:
             collection_id = await _lock(connection, name)
             found = await self._read(connection, name)
-            await connection.execute(sql["drop_impatiently"])
-            for version in found.versions:
-                try:
-                    await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
-                except asyncpg.LockNotAvailableError:
-                    return False
-            tables = (
-                "items",
-                "events",
-                "edges",
-                "batches",
-                "engagement",
-                "counts",
-                "requests",
-                "changes",
-                "pairs",
-                "relationships",
-            )
-            for table in tables:
-                await connection.execute(sql[f"delete_collection_{table}"], collection_id)
             try:
-                # Attached tables lose their triggers, for which readers are waited for too.
-                await connection.execute(sql["delete_collection"], collection_id)
+                await self._delete_all(connection, collection_id, found)
             except asyncpg.LockNotAvailableError:
                 return False
-            entrypoints = [entrypoint(v.version_id) for v in found.versions if v.embeds_text]
-            if entrypoints:
-                await queue_on(connection).clear_queue(entrypoints)
-            await _log_change(connection, collection_id)
             return True
+
+    @staticmethod
+    async def _delete_all(connection: Any, collection_id: int, found: Collection) -> None:
+        sql = queries("collections")
+        await connection.execute(sql["drop_impatiently"])
+        for version in found.versions:
+            await connection.execute(fill(sql["drop_partition"], partition=partition(version.version_id)))
+        tables = (
+            "items",
+            "events",
+            "edges",
+            "batches",
+            "engagement",
+            "counts",
+            "requests",
+            "changes",
+            "pairs",
+            "relationships",
+        )
+        for table in tables:
+            await connection.execute(sql[f"delete_collection_{table}"], collection_id)
+        # Attached tables lose their triggers, for which readers are waited for too.
+        await connection.execute(sql["delete_collection"], collection_id)
+        entrypoints = [entrypoint(v.version_id) for v in found.versions if v.embeds_text]
+        if entrypoints:
+            await queue_on(connection).clear_queue(entrypoints)
+        await _log_change(connection, collection_id)
 
     async def create_version(
         self, name: str, version: EmbeddingVersion, projection: Projection | None = None
