@@ -145,8 +145,8 @@ class AttachedApp:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until that is so; fail where it never is."""
-    async with asyncio.timeout(30):
+    """Wait until that is so; fail where it never is. A model that was refused something rests for up to a minute."""
+    async with asyncio.timeout(90):
         while not await holds():
             await asyncio.sleep(0.05)
 

@@ -98,7 +98,7 @@ async def test_events_become_a_log(stores: Stores, name: str) -> None:
 
 
 async def test_the_most_engaged_items_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.training.run.MAX_ITEMS", 2)
+    monkeypatch.setitem(read_log.__globals__, "MAX_ITEMS", 2)
 
     async def batches() -> AsyncIterator[list[Event]]:
         for user, items in (("u1", "ab"), ("u2", "cb"), ("u3", "bc"), ("u4", "d")):

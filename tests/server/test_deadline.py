@@ -45,7 +45,7 @@ async def locked(database_url: str, name: str) -> AsyncIterator[asyncpg.Connecti
 
 
 async def _until(connection: asyncpg.Connection, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await connection.fetchval(WAITING) != count:
             await asyncio.sleep(0.02)
 
