@@ -167,17 +167,6 @@ INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
 VALUES ($1, left($2, 256), 0, 'the row cannot be read; the server''s log says why')
 ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
 
--- name: spread_rows
--- What filters and visibility need, in every embedding version.
-UPDATE retrieval.embeddings AS e SET
-    owner_id = i.owner_id, visibility = i.visibility, audience = i.audience, status = i.status,
-    rating_value = i.rating_value, rating_count = i.rating_count, tags = i.tags, attributes = i.attributes,
-    created_at = i.created_at
-FROM retrieval.items AS i
-WHERE e.version_id IN (SELECT version_id FROM retrieval.embedding_versions WHERE collection_id = $1)
-    AND e.item_id = ANY($2::text[])
-    AND i.collection_id = $1 AND i.item_id = e.item_id
-
 -- name: labels
 SELECT label FROM {each} AS labels (label) WHERE label IS NOT NULL
 
@@ -206,6 +195,7 @@ FROM (
 
 -- name: upsert_vectors
 -- Embeddings of the rows with keys $1, or of those in the other parameters. Chunks that the rows have no more are removed.
+-- Where {first}, what the application has is the beginning only: items that have an embedding keep it.
 WITH incoming AS MATERIALIZED ({incoming}),
 written AS (
     INSERT INTO retrieval.{partition} AS e (
@@ -220,16 +210,19 @@ written AS (
         SELECT * FROM retrieval.items WHERE collection_id = $2 AND item_id = n.item_id LIMIT 1
     ) AS i
     WHERE n.problem IS NULL
+        AND NOT ({first} AND n.item_id IN (
+            SELECT item_id FROM retrieval.{partition} WHERE version_id = {version_id} AND item_id = ANY($1::text[])
+        ))
     ON CONFLICT (version_id, item_id, chunk_index) DO UPDATE SET
         embedding = excluded.embedding, chunk_text = excluded.chunk_text, start_ms = excluded.start_ms,
         end_ms = excluded.end_ms
-    WHERE (e.embedding, e.chunk_text, e.start_ms, e.end_ms)
+    WHERE NOT {first} AND (e.embedding, e.chunk_text, e.start_ms, e.end_ms)
         IS DISTINCT FROM (excluded.embedding, excluded.chunk_text, excluded.start_ms, excluded.end_ms)
     RETURNING e.item_id
 ),
 dropped AS (
     DELETE FROM retrieval.{partition} AS e
-    WHERE e.version_id = {version_id} AND e.item_id = ANY($1::text[])
+    WHERE NOT {first} AND e.version_id = {version_id} AND e.item_id = ANY($1::text[])
         AND NOT EXISTS (
             SELECT FROM incoming AS n
             WHERE n.item_id = e.item_id AND n.chunk_index = e.chunk_index AND n.problem IS NULL
@@ -255,53 +248,6 @@ noted AS (
 SELECT
     (SELECT array_agg(DISTINCT item_id) FROM (SELECT item_id FROM written UNION ALL SELECT item_id FROM dropped) AS c)
         AS changed,
-    coalesce((
-        SELECT max(c.chunks) FROM (SELECT count(*) AS chunks FROM incoming WHERE problem IS NULL GROUP BY item_id) AS c
-    ), 1) AS chunks,
-    EXISTS (SELECT FROM incoming WHERE problem IS NULL AND (chunk_text IS NOT NULL OR start_ms IS NOT NULL)) AS places
-
--- name: first_vectors
--- The same for a version whose texts the service embeds: what the application has is the beginning, for items that have
--- nothing yet.
-WITH incoming AS MATERIALIZED ({incoming}),
-written AS (
-    INSERT INTO retrieval.{partition} (
-        version_id, item_id, chunk_index, embedding, owner_id, visibility, audience, status, rating_value, rating_count,
-        tags, attributes, created_at, chunk_text, start_ms, end_ms
-    )
-    SELECT
-        {version_id}, i.item_id, n.chunk_index, n.embedding, i.owner_id, i.visibility, i.audience, i.status,
-        i.rating_value, i.rating_count, i.tags, i.attributes, i.created_at, n.chunk_text, n.start_ms, n.end_ms
-    FROM incoming AS n
-    CROSS JOIN LATERAL (
-        SELECT * FROM retrieval.items WHERE collection_id = $2 AND item_id = n.item_id LIMIT 1
-    ) AS i
-    WHERE n.problem IS NULL AND n.item_id = ANY($1::text[])
-        AND n.item_id NOT IN (
-            SELECT e.item_id FROM retrieval.{partition} AS e
-            WHERE e.version_id = {version_id} AND e.item_id = ANY($1::text[])
-        )
-    ON CONFLICT DO NOTHING
-    RETURNING item_id
-),
-cleared AS (
-    DELETE FROM retrieval.attached_problems
-    WHERE attachment_id = {attachment_id} AND item_id = ANY($1::text[]) AND part = {part}
-        AND NOT EXISTS (
-            SELECT FROM incoming WHERE incoming.item_id = attached_problems.item_id AND problem IS NOT NULL
-        )
-),
-noted AS (
-    INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
-    SELECT {attachment_id}, n.item_id, {part}, '{field}: ' || min(n.problem)
-    FROM incoming AS n
-    INNER JOIN retrieval.items AS i ON i.collection_id = $2 AND i.item_id = n.item_id
-    WHERE n.problem IS NOT NULL
-    GROUP BY n.item_id
-    ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
-)
-SELECT
-    (SELECT array_agg(DISTINCT item_id) FROM written) AS changed,
     coalesce((
         SELECT max(c.chunks) FROM (SELECT count(*) AS chunks FROM incoming WHERE problem IS NULL GROUP BY item_id) AS c
     ), 1) AS chunks,

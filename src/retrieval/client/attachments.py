@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf.json_format import Parse, ParseError
 
-from retrieval.client.channel import calling
+from retrieval.client.channel import bearer, calling
 from retrieval.client.reasons import error_reason
 from retrieval.domain.errors import InvalidArgumentError, NotFoundError
 from retrieval.v1 import collection_service_pb2 as pb
@@ -34,7 +34,7 @@ class AttachmentService:
 
     def __init__(self, channel: grpc.aio.Channel, admin_token: str) -> None:
         self._collections = pb_grpc.CollectionServiceStub(channel)
-        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        self._metadata = bearer(admin_token)
 
     async def attach(self, collection: str, binding: str) -> AttachedTable | None:
         """Attach the table of a binding in JSON; None where it is attached already.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from retrieval.client.channel import bearer
 from retrieval.client.embedding_jobs import EmbeddingJobClient
 from retrieval.client.maintenance import MaintenanceClient
 from retrieval.client.training import TrainingClient
@@ -51,7 +52,7 @@ class RetrievalClient:
         self.training = TrainingClient(self.channel, admin_token=admin_token)
         self.embedding_jobs = EmbeddingJobClient(self.channel, admin_token=admin_token)
         self.maintenance = MaintenanceClient(self.channel, admin_token=admin_token)
-        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        self._metadata = bearer(admin_token)
 
     async def __aenter__(self) -> Self:
         return self

@@ -22,6 +22,11 @@ def open_channel(target: str, ca: Path | None = None) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca.read_bytes()))
 
 
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """Metadata that carry a token; none where there is none."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
 @asynccontextmanager
 async def calling(target: str, ca: Path | None = None) -> AsyncIterator[grpc.aio.Channel]:
     """A channel for the calls of a command, whose errors are those of the domain. `ca`: see `open_channel`.

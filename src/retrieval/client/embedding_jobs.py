@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
+from retrieval.client.channel import bearer
 from retrieval.v1 import embedding_job_service_pb2 as pb
 from retrieval.v1 import embedding_job_service_pb2_grpc as pb_grpc
 
@@ -31,7 +32,7 @@ class EmbeddingJobClient:
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_token: str = "") -> None:
         self.stub = pb_grpc.EmbeddingJobServiceStub(channel)
-        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        self._metadata = bearer(admin_token)
 
     async def lease(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from retrieval.client.channel import open_channel
+from retrieval.client.channel import bearer, open_channel
 from retrieval.client.reasons import error_reason
 from retrieval.domain.errors import RetrievalError, UnavailableError
 from retrieval.v1 import maintenance_service_pb2 as pb
@@ -23,7 +23,7 @@ class MaintenanceClient:
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_token: str = "") -> None:
         self.stub = pb_grpc.MaintenanceServiceStub(channel)
-        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        self._metadata = bearer(admin_token)
 
     async def jobs(self, *, timeout_s: float | None = None) -> Sequence[pb.MaintenanceJob]:
         """All jobs by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retrieval.client.channel import bearer
 from retrieval.v1 import training_service_pb2 as pb
 from retrieval.v1 import training_service_pb2_grpc as pb_grpc
 
@@ -21,7 +22,7 @@ class TrainingClient:
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_token: str = "") -> None:
         self.stub = pb_grpc.TrainingServiceStub(channel)
-        self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        self._metadata = bearer(admin_token)
 
     async def generate_pairs(
         self, request: pb.GenerateTrainingPairsRequest, *, timeout_s: float | None = None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.model import AttributeType, ItemStatus, Visibility
+from retrieval.domain.model import ItemStatus, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,11 +155,6 @@ def settle_binding(binding: TableBinding, collection: Collection) -> TableBindin
             )
         settled.append(replace(vector, embedding_version=version))
     return replace(binding, vectors=tuple(settled))
-
-
-def attribute_types(binding: TableBinding, collection: Collection) -> dict[str, AttributeType]:
-    """Declared types of the bound attributes."""
-    return {name: collection.attributes[name] for name in binding.attributes}
 
 
 _PARTS: Mapping[str, type] = {

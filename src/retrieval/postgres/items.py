@@ -13,11 +13,11 @@ from retrieval.domain.errors import FailedPreconditionError, NotFoundError, Unav
 from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import ITEM_COLUMNS, CopyRows
-from retrieval.postgres.embedding_jobs import end_jobs
 from retrieval.postgres.embedding_rows import brings_news, copy_in, write_chunks
 from retrieval.postgres.item_rows import read_item, read_place
 from retrieval.postgres.names import partition
 from retrieval.postgres.predicate import Parameters, compile_predicate, compile_visibility, visible_rows
+from retrieval.postgres.removal import remove_traces
 from retrieval.postgres.search_sql import EXACT_PROFILE
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.text_effects import apply_text_effects, text_versions
@@ -98,12 +98,7 @@ class PostgresItems:
             rows = await connection.fetch(sql, collection.collection_id, ids)
             # Not `ids`: an item that another writer replaced meanwhile stays, and so do its embeddings.
             removed = [r[0] for r in rows]
-            await connection.execute(
-                queries("items")["remove_embeddings_everywhere"], collection.collection_id, removed
-            )
-            await connection.execute(queries("relationships")["forget_items"], collection.collection_id, removed)
-            for version_id in await text_versions(connection, collection.collection_id):
-                await end_jobs(connection, version_id, removed)
+            await remove_traces(connection, collection.collection_id, removed)
             return len(removed)
 
         return await self._write(collection, ids, request_id, fingerprint, write)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.limits import MAX_KEYWORD_BYTES
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.filters import Exists, Filter, ItemIdIn, MatchAny, Range, TypedValue
 from retrieval.domain.model import AttributeType
 from retrieval.transport.validate import (
-    MAX_KEYWORD_BYTES,
     count,
     finite,
     identifiers,

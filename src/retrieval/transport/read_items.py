@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retrieval.application.limits import MAX_BATCH_ITEMS
+from retrieval.application.limits import (
+    MAX_BATCH_ITEMS,
+    MAX_ID_BYTES,
+    MAX_ITEM_TEXT_BYTES,
+    MAX_KEYWORD_BYTES,
+    MAX_LABELS,
+    MAX_PAYLOAD_BYTES,
+)
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Item, ItemStatus, Visibility
 from retrieval.transport import enums
 from retrieval.transport.read_filters import read_value
 from retrieval.transport.read_json import read_json
 from retrieval.transport.read_vectors import read_chunks
+from retrieval.transport.validate import count as check_count
 from retrieval.transport.validate import (
-    MAX_ID_BYTES,
-    MAX_KEYWORD_BYTES,
     finite,
     identifier,
     identifiers,
@@ -22,7 +28,6 @@ from retrieval.transport.validate import (
     text,
     texts,
 )
-from retrieval.transport.validate import count as check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +35,6 @@ if TYPE_CHECKING:
     from retrieval.domain.model import AttributeValue, Chunk, Collection, EmbeddingVersion
     from retrieval.domain.projection import Projection
     from retrieval.v1 import common_pb2 as common_pb
-
-MAX_LABELS = 256
-MAX_TEXT_BYTES = 100_000
-MAX_PAYLOAD_BYTES = 65_536
 
 
 def read_items(
@@ -103,7 +104,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "rating_value": ("rating_value", finite),
     "rating_count": ("rating_count", _count),
     "tags": ("tags", lambda given, field: texts(given, field, MAX_LABELS, MAX_KEYWORD_BYTES)),
-    "text": ("text", lambda given, field: text(given, field, MAX_TEXT_BYTES)),
+    "text": ("text", lambda given, field: text(given, field, MAX_ITEM_TEXT_BYTES)),
     "payload": ("payload_json", lambda given, field: read_json(given, field, MAX_PAYLOAD_BYTES)),
     "created_at": ("created_at", micros),
 }

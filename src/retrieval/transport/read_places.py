@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.limits import MAX_CHUNK_TEXT_BYTES, MAX_TIME_MS
 from retrieval.domain.model import Chunk
 from retrieval.transport.validate import millis, require, text
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.v1 import common_pb2 as common_pb
-
-MAX_CHUNK_TEXT_BYTES = 10_000
-MAX_TIME_MS = 3650 * 86_400_000
 
 
 def placed_chunk(message: common_pb.Chunk, item_text: str, vector: NDArray[np.float16]) -> Chunk:

@@ -6,6 +6,7 @@ import re
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from retrieval.application.limits import MAX_ID_BYTES
 from retrieval.domain.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
-
-MAX_ID_BYTES = 256
-MAX_KEYWORD_BYTES = 256
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # years 1 to 9999, as google.protobuf.Timestamp

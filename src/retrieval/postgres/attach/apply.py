@@ -14,8 +14,8 @@ from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.projection import settle
 from retrieval.postgres.embedding_jobs import embedded_items, end_jobs, enqueue
 from retrieval.postgres.embedding_rows import note_chunks
+from retrieval.postgres.removal import remove_traces
 from retrieval.postgres.sql_files import queries
-from retrieval.postgres.text_effects import text_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from retrieval.domain.projection import Projection
     from retrieval.postgres.attach.plan import AttachmentPlan
     from retrieval.postgres.attach.vector_sql import VectorSelect
+
+EVERY_VERSION = 0
+"""No version has this key: columns are spread to all of them."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,8 @@ class Applier:
             changed.update(await remove_items(connection, collection.collection_id, gone, self._id))
             await connection.execute(sql["forget_gone"], self._id, gone)
         if row["spread"]:
-            await connection.execute(sql["spread_rows"], collection.collection_id, row["spread"])
+            spread = queries("items")["spread_columns"]
+            await connection.execute(spread, collection.collection_id, row["spread"], EVERY_VERSION, [])
         for vector in self._plan.vectors:
             changed.update(await self._apply_vectors(connection, vector, keys))
         for version in collection.versions:
@@ -144,8 +148,5 @@ async def remove_items(connection: Any, collection_id: int, item_ids: Sequence[s
     rows = await connection.fetch(queries("attachments")["remove_rows"], collection_id, item_ids, attachment_id)
     removed = [r["item_id"] for r in rows]
     if removed:
-        await connection.execute(queries("items")["remove_embeddings_everywhere"], collection_id, removed)
-        await connection.execute(queries("relationships")["forget_items"], collection_id, removed)
-        for version_id in await text_versions(connection, collection_id):
-            await end_jobs(connection, version_id, removed)
+        await remove_traces(connection, collection_id, removed)
     return removed

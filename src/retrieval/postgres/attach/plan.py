@@ -54,7 +54,8 @@ class AttachmentPlan:
     def upsert_vectors(self, vector: VectorSelect, attachment_id: int, incoming: str) -> str:
         """Statement that writes the embeddings that `incoming` selects."""
         return fill(
-            queries("attachments")["first_vectors" if vector.version.embeds_text else "upsert_vectors"],
+            queries("attachments")["upsert_vectors"],
+            first="true" if vector.version.embeds_text else "false",
             partition=partition(vector.version.version_id),
             version_id=vector.version.version_id,
             attachment_id=attachment_id,

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.limits import (
+    MAX_ID_BYTES,
+    MAX_ITEM_TEXT_BYTES,
+    MAX_KEYWORD_BYTES,
+    MAX_LABELS,
+    MAX_PAYLOAD_BYTES,
+)
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import AttributeType, Collection, ItemStatus, Visibility
 from retrieval.postgres.sql_files import fill, queries
@@ -23,11 +30,6 @@ _NUMBERS = _WHOLE | {"numeric", "float4", "float8"}
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _JSON = frozenset({"json", "jsonb"})
 
-MAX_ID_BYTES = 256
-MAX_KEYWORD_BYTES = 256
-MAX_LABELS = 256
-MAX_TEXT_BYTES = 100_000
-MAX_PAYLOAD_BYTES = 65_536
 _MOST_PAIRS = 40  # jsonb_build_object takes 100 arguments
 _CONTROLS = r"'[\u0001-\u001f\u007f-\u009f]'"
 
@@ -165,10 +167,13 @@ class RowSelect:
         parts = ", ".join(f"nullif({column.of('s')}::text, '')" for column in columns)
         text = f"concat_ws(E'\\n\\n', {parts})"
         self._problems.append(
-            (f"octet_length({text}) > {MAX_TEXT_BYTES}", f"text_columns: cut, being longer than {MAX_TEXT_BYTES} bytes")
+            (
+                f"octet_length({text}) > {MAX_ITEM_TEXT_BYTES}",
+                f"text_columns: cut, being longer than {MAX_ITEM_TEXT_BYTES} bytes",
+            )
         )
-        fits = f"octet_length({text}) <= {MAX_TEXT_BYTES}"
-        return f"CASE WHEN {fits} THEN {text} ELSE left({text}, {MAX_TEXT_BYTES // 4}) END"
+        fits = f"octet_length({text}) <= {MAX_ITEM_TEXT_BYTES}"
+        return f"CASE WHEN {fits} THEN {text} ELSE left({text}, {MAX_ITEM_TEXT_BYTES // 4}) END"
 
     def _attributes(self, binding: TableBinding, collection: Collection) -> str:
         pairs = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.application.limits import MAX_CHUNK_TEXT_BYTES, MAX_TIME_MS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import MAX_CHUNKS, Metric
 from retrieval.domain.vectors import HALF_MAX
@@ -20,8 +21,6 @@ _JSON = frozenset({"json", "jsonb", "text", "varchar"})
 _FLOATS = frozenset({"float4", "float8", "numeric", "int4"})
 _WHOLE = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _WHOLE | {"numeric", "float4", "float8"}
-MAX_CHUNK_TEXT_BYTES = 10_000
-MAX_TIME_S = 3650 * 86_400
 
 
 class VectorSelect:
@@ -145,7 +144,7 @@ def _place(relation: Relation, bound: VectorColumn, field: str) -> tuple[str, li
         used += [first, last]
         begins, ends = f"{first.of('s')}::double precision", f"{last.of('s')}::double precision"
         # Half a millisecond would round to an empty range.
-        valid = f"{begins} >= 0 AND {ends} <= {MAX_TIME_S} AND {ends} - {begins} >= 0.001"
+        valid = f"{begins} >= 0 AND {ends} <= {MAX_TIME_MS // 1000} AND {ends} - {begins} >= 0.001"
         start, end = (f"CASE WHEN {valid} THEN round({moment} * 1000)::bigint END" for moment in (begins, ends))
     return f"{text} AS chunk_text, {start} AS start_ms, {end} AS end_ms", used
 
