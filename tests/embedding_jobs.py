@@ -99,11 +99,18 @@ async def check_texts(stores: Stores, collection: Collection, version: Embedding
 
 
 async def until_leased(
-    stores: Stores, collection: Collection, version: EmbeddingVersion
+    stores: Stores, collection: Collection, version: EmbeddingVersion, lease_s: float = 60.0
 ) -> tuple[UUID, list[EmbeddingJob]]:
     """A lease with at least one job, once one is due."""
     while True:
-        lease_id, jobs = await lease(stores, collection, version)
+        lease_id, jobs = await lease(stores, collection, version, lease_s=lease_s)
         if jobs:
             return lease_id, jobs
+        await asyncio.sleep(0.01)
+
+
+async def until_dead(stores: Stores, collection: Collection, version: EmbeddingVersion) -> None:
+    """Ask for jobs until one is held that nobody may lease any more."""
+    while not (await stores.embedding_jobs.counts(collection, version)).dead:
+        assert (await lease(stores, collection, version))[1] == []
         await asyncio.sleep(0.01)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.cli import pairs as pair_commands
-from retrieval.cli import terminal
+from retrieval.cli import progress
 from retrieval.cli.main import _parser
 from retrieval.cli.pair_files import PairFolder
 from retrieval.client.pairs import PairService
 from retrieval.config import Settings, SettingsError
 from retrieval.domain.errors import RetrievalError
 from retrieval.transport import training_servicer
+from tests.server.commands import run_command
 from tests.training import HOUR_US, START_US, event, generate, item, pairs_of, run_of, shelf
 from tests.transport.conftest import Running, running
 
@@ -202,7 +201,7 @@ def test_wrong_usage(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str])
 async def test_progress_on_a_pipe_is_a_log(
     films: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(terminal, "_LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "_LOG_EVERY_S", 0.0)
     caplog.set_level(logging.INFO, "retrieval.training")
     window = ("--start", "2023-11-14", "--end", "2030-01-01", "--run-id", "r")
     await command(films, "generate-pairs", "films", "--model-version", "1", *window)
@@ -213,15 +212,13 @@ async def test_progress_on_a_pipe_is_a_log(
 
 async def test_as_a_process(films: Running, tmp_path: Path) -> None:
     await made(films)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "retrieval.cli.main", "export-pairs", "films", "--model-version", "1"),
-        *("--out", str(tmp_path / "out"), "--server", f"127.0.0.1:{films.server.port}"),
-        env=os.environ | {"RETRIEVAL_ADMIN_TOKEN": ADMIN},
-        stdout=asyncio.subprocess.PIPE,
+    out, server = str(tmp_path / "out"), f"127.0.0.1:{films.server.port}"
+    ran = await run_command(
+        *("export-pairs", "films", "--model-version", "1", "--out", out, "--server", server),
+        RETRIEVAL_ADMIN_TOKEN=ADMIN,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0
-    assert out.decode().startswith("30 pairs in 1 parts")
+    assert ran.code == 0, ran.log
+    assert ran.out.startswith("30 pairs in 1 parts")
     assert len(rows(tmp_path / "out")) == 30
 
 

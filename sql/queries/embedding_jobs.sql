@@ -38,12 +38,27 @@ WHERE id IN (
     FOR UPDATE
 )
 
+-- name: stale_jobs
+-- Jobs whose lease ran out. Expects pgqueuer_picked_heartbeat_idx.
+SELECT id FROM retrieval.pgqueuer WHERE entrypoint = $1 AND status = 'picked' AND heartbeat < now()
+
+-- name: count_lost
+-- A lease that ran out was an attempt. Whatever gives a job all its attempts back makes it lose no more than that.
+UPDATE retrieval.pgqueuer SET
+    attempts = attempts + 1,
+    headers = jsonb_build_object(
+        'lost_leases', least(coalesce((headers ->> 'lost_leases')::integer, 0), attempts) + 1
+    )
+WHERE id = ANY($1::bigint[])
+RETURNING *
+
 -- name: grant_lease
 -- Follows the library's dequeue in the same transaction. The text's hash stands with the job: what is embedded is
--- applied only while the item has that text. Expects the primary keys.
+-- applied only while the item has that text. The library writes no headers as JSON's null. Expects the primary keys.
 UPDATE retrieval.pgqueuer AS j SET
     heartbeat = now() + make_interval(secs => $4::double precision),
-    headers = jsonb_build_object('text_sha256', encode(sha256(convert_to(i.text, 'UTF8')), 'hex'))
+    headers = coalesce(nullif(j.headers, 'null'), '{}')
+        || jsonb_build_object('text_sha256', encode(sha256(convert_to(i.text, 'UTF8')), 'hex'))
 FROM unnest($2::bigint[], $3::text[]) AS g (id, item_id)
 INNER JOIN retrieval.items AS i ON i.collection_id = $1 AND i.item_id = g.item_id AND i.text <> ''
 WHERE j.id = g.id

@@ -12,6 +12,8 @@ import pytest
 
 from retrieval.domain.embedding_jobs import (
     FIRST_DELAY_S,
+    LEASE_RAN_OUT,
+    LONE_AFTER,
     LONGEST_DELAY_S,
     MAX_ATTEMPTS,
     MAX_LEASED_TEXT_BYTES,
@@ -19,6 +21,7 @@ from retrieval.domain.embedding_jobs import (
     EmbeddedText,
     FailOutcome,
     JobFailure,
+    leased_together,
     retry_delay_s,
 )
 from retrieval.domain.errors import FailedPreconditionError
@@ -30,6 +33,7 @@ from tests.embedding_jobs import (
     complete,
     create,
     lease,
+    until_dead,
     until_leased,
     vectors,
     work_off,
@@ -184,6 +188,50 @@ async def test_a_lease_given_back_costs_no_attempt(stores: Stores, texts: Collec
     await stores.embedding_jobs.release(texts, version, lease_id)
     _, jobs = await lease(stores, texts, version)
     assert [(j.item_id, j.attempt) for j in jobs] == [("a", 1)]
+
+
+async def test_a_lease_that_runs_out_is_a_failed_attempt(stores: Stores, texts: Collection) -> None:
+    version, jobs_of = texts.active, stores.embedding_jobs
+    await write(stores, texts, Item("a", text="kills"))
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        _, (job,) = await until_leased(stores, texts, version, lease_s=0)
+        assert job.attempt == attempt
+    await until_dead(stores, texts, version)
+    (dead,) = await jobs_of.list_dead(texts, version, 0, 10)
+    assert (dead.item_id, dead.error) == ("a", LEASE_RAN_OUT)
+    assert await jobs_of.requeue_dead(texts, version, []) == 1
+    await write(stores, texts, Item("b", text="harmless"))
+    _, jobs = await until_leased(stores, texts, version, lease_s=0)
+    assert {(j.item_id, j.attempt) for j in jobs} == {("a", 1), ("b", 1)}, "it is under suspicion no more"
+    _, jobs = await until_leased(stores, texts, version)
+    assert {(j.item_id, j.attempt) for j in jobs} == {("a", 2), ("b", 2)}
+
+
+async def test_a_text_that_kills_its_worker_takes_no_other_along(stores: Stores, texts: Collection) -> None:
+    version = texts.active
+    await write(stores, texts, *(Item(i, text=i) for i in "abc"))
+    for _ in range(LONE_AFTER):
+        _, jobs = await until_leased(stores, texts, version, lease_s=0)
+        assert {j.item_id for j in jobs} == set("abc")
+    await write(stores, texts, *(Item(i, text=i) for i in "de"))
+    assert [j.item_id for j in (await until_leased(stores, texts, version, lease_s=0))[1]] == ["a"]
+    lease_id, jobs = await until_leased(stores, texts, version)
+    assert [(j.item_id, j.attempt) for j in jobs] == [("a", LONE_AFTER + 2)]
+    await stores.embedding_jobs.fail(texts, version, lease_id, [JobFailure(jobs[0].job_id, "bad", permanent=True)])
+    for alone in "bc":
+        lease_id, jobs = await until_leased(stores, texts, version)
+        assert [j.item_id for j in jobs] == [alone]
+        await complete(stores, texts, version, lease_id, jobs)
+    _, jobs = await until_leased(stores, texts, version)
+    assert {j.item_id for j in jobs} == set("de")
+
+
+@pytest.mark.parametrize(
+    ("lost", "together"),
+    [([], []), ([0, 1, 0], [0, 1, 2]), ([0, 2, 1, 3], [0, 2]), ([2, 0, 0], [0]), ([5, 7], [0]), ([1], [0])],
+)
+def test_who_shares_a_lease(lost: list[int], together: list[int]) -> None:
+    assert leased_together(lost) == together
 
 
 async def test_failures_are_tried_again_and_then_held(stores: Stores, texts: Collection) -> None:

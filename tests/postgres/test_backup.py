@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -43,6 +42,7 @@ from tests.faiss_cache.searching import ask as ask_cache
 from tests.models import activate, blended, two_communities
 from tests.postgres.conftest import scratch_database
 from tests.postgres.dump_schema import dump
+from tests.server.commands import Ran, run_command, start_command
 from tests.server.process import stubs_for, vector
 
 if TYPE_CHECKING:
@@ -400,22 +400,8 @@ def test_passwords_stay_off_the_command_line(url: str, clean: str, password: str
     assert programs.without_password(url) == (clean, {"PGPASSWORD": password} if password else {})
 
 
-async def command(*arguments: str, url: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "retrieval.cli.main",
-        *arguments,
-        env=os.environ | {"RETRIEVAL_DATABASE_URL": url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def run(*arguments: str, url: str) -> tuple[int, str, str]:
-    process = await command(*arguments, url=url)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
+async def run(*arguments: str, url: str) -> Ran:
+    return await run_command(*arguments, RETRIEVAL_DATABASE_URL=url)
 
 
 async def test_the_commands(original: Original, empty_database: str, tmp_path: Path) -> None:
@@ -449,7 +435,7 @@ async def test_a_killed_restore_leaves_what_was_there(original: Original, empty_
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(reader.transaction())
         await reader.execute("SELECT FROM retrieval.items LIMIT 1")
-        process = await command("restore", str(original.file), "--replace", url=empty_database)
+        process = await start_command("restore", str(original.file), "--replace", RETRIEVAL_DATABASE_URL=empty_database)
         while not await watcher.fetchval(waits):
             assert process.returncode is None, (await process.communicate())[1]
             await asyncio.sleep(0.02)

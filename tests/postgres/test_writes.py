@@ -13,6 +13,7 @@ import pytest
 
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, RetrievalError
 from retrieval.domain.model import Chunk, EmbeddingVersion, Event, Item, Viewer
+from retrieval.postgres.names import partition
 from retrieval.postgres.tokens import make_token, read_token
 from tests.catalogue import load, make
 
@@ -237,9 +238,21 @@ async def test_samples(stores: Stores, collection: Collection) -> None:
     sample = await stores.index.sample(collection.active, 5)
     assert sample.dtype == np.float16
     assert sample.shape[1] == 4
-    assert len(sample) <= 5
+    assert len(sample) == 5
     everything = await stores.index.sample(collection.active, 100)
     assert everything.shape == (10, 4)
+
+
+async def test_a_sample_is_whole_whatever_the_statistics_say(
+    postgres: Stores, name: str, connection: asyncpg.Connection
+) -> None:
+    collection = await load(postgres, make(name, 400, dimension=4))
+    table = f"retrieval.{partition(collection.active.version_id)}"
+    await connection.execute(f"ANALYZE {table}")
+    await connection.execute(f"DELETE FROM {table} WHERE item_id NOT IN (SELECT item_id FROM {table} LIMIT 40)")
+    for _ in range(10):
+        assert len(await postgres.index.sample(collection.active, 30)) == 30
+    assert len(await postgres.index.sample(collection.active, 60)) == 40
 
 
 async def test_every_write_is_logged(postgres: Stores, name: str, connection: asyncpg.Connection) -> None:

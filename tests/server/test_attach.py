@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import table_binding_pb2 as binding_pb
+from tests.server.commands import run_command
 from tests.server.conftest import ADMIN_TOKEN
 from tests.server.process import server_process, stubs_for
 
@@ -115,21 +114,6 @@ async def ids(stubs: Stubs, name: str) -> set[int]:
             return found
 
 
-async def command(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "retrieval.cli.main",
-        *arguments,
-        env=os.environ | {"RETRIEVAL_ADMIN_TOKEN": ADMIN_TOKEN},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
 async def test_commands(
     server: ServerProcess,
     stubs: Stubs,
@@ -144,7 +128,7 @@ async def test_commands(
     file = tmp_path / "binding.json"
     file.write_text(json.dumps({"relation": table, "text_columns": ["title"], "vectors": [{"column": "embedding"}]}))
     target = ("--target", server.target)
-    code, out, err = await command("attach", name, str(file), *target)
+    code, out, err = await run_command("attach", name, str(file), *target, RETRIEVAL_ADMIN_TOKEN=ADMIN_TOKEN)
     assert (code, out) == (0, f"{table}: following, 12 rows read, 0 changes waiting, 0 problems\n")
     assert "rows: 12 of 12" in err
     query = common_pb.Vector(floats=common_pb.FloatArray(values=[12, 1, 2, 3]))

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from typing import TYPE_CHECKING
 
+from tests.server.commands import Ran, run_command
 from tests.server.conftest import ADMIN_TOKEN
 
 if TYPE_CHECKING:
     from tests.server.process import ServerProcess
 
 
-async def care(*arguments: str, token: str = ADMIN_TOKEN) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "retrieval.cli.main",
-        "care",
-        *arguments,
-        env=os.environ | {"RETRIEVAL_ADMIN_TOKEN": token},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
+async def care(*arguments: str, token: str = ADMIN_TOKEN) -> Ran:
+    return await run_command("care", *arguments, RETRIEVAL_ADMIN_TOKEN=token)
 
 
 async def test_jobs_are_shown_and_run(server: ServerProcess) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import common_pb2 as common_pb
 from tests.embedding_jobs import DIM, check_texts, embed
 from tests.embedding_server import EmbeddingServer
+from tests.server.commands import run_command
 from tests.server.process import server_process
 
 if TYPE_CHECKING:
@@ -112,31 +110,6 @@ def near(model: str, text: str, size: int) -> Any:
     return row / np.linalg.norm(row)
 
 
-async def reembed(target: str, *arguments: str, kill_at: str = "") -> tuple[int, str, str]:
-    """Run the command, or kill it once it says that; exit code, output, log."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "retrieval.cli.main", "reembed", "--target", target, *arguments),
-        env=os.environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    log = ""
-    try:
-        async with asyncio.timeout(90):
-            async for raw in process.stderr:
-                log += raw.decode()
-                if kill_at and kill_at in log:
-                    process.send_signal(signal.SIGKILL)
-                    kill_at = ""
-            return await process.wait(), (await process.stdout.read()).decode(), log
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
 async def test_searches_never_fail_nor_mix_versions_while_a_collection_is_embedded_anew(
     database_url: str, http: EmbeddingServer, name: str
 ) -> None:
@@ -171,11 +144,12 @@ async def test_searches_never_fail_nor_mix_versions_while_a_collection_is_embedd
         try:
             await some_more()
             http.pause_s = 0.05
-            arguments = (name, "--model", new, "--dimension", str(DIM), "--resolutions", "4")
-            code, _, _ = await reembed(server.target, *arguments, kill_at="texts: ")
+            shape = ("--model", new, "--dimension", str(DIM), "--resolutions", "4")
+            command = ("reembed", name, "--target", server.target, *shape)
+            code, _, _ = await run_command(*command, kill_at="texts: ")
             assert code == -signal.SIGKILL
             http.pause_s = 0.0
-            code, out, log = await reembed(server.target, *arguments)
+            code, out, log = await run_command(*command)
             assert (code, out) == (0, f"version 2 of {name} is active: {ITEMS} of {ITEMS} texts are embedded\n")
             assert f"texts: {ITEMS} of {ITEMS}" in log
             assert "indexes: " in log
@@ -184,7 +158,7 @@ async def test_searches_never_fail_nor_mix_versions_while_a_collection_is_embedd
                 collections_pb.RollbackEmbeddingVersionRequest(collection=name)
             )
             await some_more()
-            code, out, _ = await reembed(server.target, *arguments)
+            code, out, _ = await run_command(*command)
             assert code == 0
             await some_more()
         finally:

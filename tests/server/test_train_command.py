@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidates.catalogue import MODEL_TYPE
 from retrieval.domain.model import Event
 from tests.models import two_communities
+from tests.server.commands import run_command
 from tests.training import item, shelf
 
 if TYPE_CHECKING:
@@ -24,27 +22,9 @@ PATIENCE_S = 90.0
 
 async def train(database_url: str, folder: Path, *arguments: str, kill_at: str = "") -> tuple[int, str, list[str]]:
     """Run the command, or kill it once it says that; its exit code, what it wrote, and what it logged."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "retrieval.cli.main", "train", *arguments),
-        env=os.environ | {"RETRIEVAL_DATABASE_URL": database_url, "RETRIEVAL_DATA_DIR": str(folder)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    lines = []
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            async for raw in process.stderr:
-                lines.append(raw.decode())
-                if kill_at and kill_at in lines[-1]:
-                    process.send_signal(signal.SIGKILL)
-            out = (await process.stdout.read()).decode()
-            return await process.wait(), out, lines
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    places = {"RETRIEVAL_DATABASE_URL": database_url, "RETRIEVAL_DATA_DIR": str(folder)}
+    code, out, log = await run_command("train", *arguments, kill_at=kill_at, **places)
+    return code, out, log.splitlines()
 
 
 def steps_of(lines: list[str]) -> list[str]:

@@ -71,7 +71,8 @@ class EmbeddingJobStore(Protocol):
     ) -> list[EmbeddingJob]:
         """Up to `count` jobs, those of higher priority first, that nobody else gets for `lease_s` seconds.
 
-        Fewer where the texts are long: see `MAX_LEASED_TEXT_BYTES`.
+        Fewer where the texts are long: see `MAX_LEASED_TEXT_BYTES`. A lease that ran out was an attempt: after
+        `MAX_ATTEMPTS` the job is held as dead; `leased_together` says who shares a lease with whom.
         """
         ...
 
@@ -91,7 +92,7 @@ class EmbeddingJobStore(Protocol):
     ) -> Mapping[int, CompleteOutcome]:
         """Replace the embeddings of the items and end the jobs, in one transaction; the outcome of each job.
 
-        The rest of an item stays as it is. A lease that ran out still counts while nobody else has the job.
+        The rest of an item stays as it is. A lease that ran out still counts until somebody leases its jobs.
 
         Raises: FailedPreconditionError (LEASE_LOST) where all outcomes are LEASE_LOST.
         """

@@ -291,7 +291,7 @@ class VectorIndex(Protocol):
         ...
 
     async def sample(self, version: EmbeddingVersion, count: int) -> NDArray[np.float16]:
-        """Up to `count` random vectors of the version, (n, dim)."""
+        """`count` random vectors of the version, (n, dim); fewer only where it has fewer."""
         ...
 
 

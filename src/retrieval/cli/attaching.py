@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.cli.progress import shown_progress
+from retrieval.cli.progress import shown_counts
 from retrieval.client.attachments import FAILED, AttachmentState, attachment_service
 from retrieval.domain.errors import FailedPreconditionError
 
@@ -76,7 +76,7 @@ async def run_detach(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _wait(service: AttachmentService, collection: str, relation: str) -> int:
-    with shown_progress(log) as show:
+    with shown_counts(log) as show:
         done = await service.follow(
             collection, relation, lambda t: show("rows", t.rows_done, max(t.rows_total, t.rows_done))
         )

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from retrieval.bootstrap import back_up_database, restore_database
-from retrieval.cli.terminal import progress
+from retrieval.cli.progress import shown_line
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,7 @@ log = logging.getLogger("retrieval.backup")
 
 async def run_backup(settings: Settings, options: argparse.Namespace) -> int:
     """Back up, and print what is in it."""
-    with progress(log) as show:
+    with shown_line(log) as show:
         manifest = await back_up_database(settings, options.file, _shown(show))
     sys.stdout.write(f"{options.file}: {_contents(manifest)}\n")
     return 0
@@ -29,7 +29,7 @@ async def run_backup(settings: Settings, options: argparse.Namespace) -> int:
 
 async def run_restore(settings: Settings, options: argparse.Namespace) -> int:
     """Restore, and print what is there now."""
-    with progress(log) as show:
+    with shown_line(log) as show:
         manifest = await restore_database(settings, options.file, _shown(show), replace=options.replace)
     sys.stdout.write(f"restored {options.file} of {manifest.created_at}: {_contents(manifest)}\n")
     return 0

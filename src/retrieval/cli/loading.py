@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from retrieval.cli.progress import shown_progress
+from retrieval.cli.progress import shown_counts
 from retrieval.client.loading import load_folder
 from retrieval.embedding.wordllama import WordLlamaEmbedder
 
@@ -20,7 +20,7 @@ log = logging.getLogger("retrieval.load")
 
 async def load_catalogue(target: str, folder: Path, settings: Settings, ca: Path | None = None) -> None:
     """Load `folder` into the service at `target`. `ca`: see `open_channel`."""
-    with shown_progress(log) as show:
+    with shown_counts(log) as show:
         if not await load_folder(target, folder, settings.data_dir, WordLlamaEmbedder, show, ca):
             log.info("%s is loaded already", folder)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from retrieval.cli.terminal import progress
+from retrieval.cli.progress import shown_line
 from retrieval.client.pairs import generate_request, pair_service, stream_request
 from retrieval.config import SettingsError
 
@@ -65,7 +65,7 @@ async def run_generate(settings: Settings, options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     async with pair_service(options.target, settings.admin_token, options.ca) as service:
-        with progress(log) as show:
+        with shown_line(log) as show:
             done = await service.generate(
                 request,
                 lambda reply: show(
@@ -103,7 +103,7 @@ async def run_export(settings: Settings, options: argparse.Namespace) -> int:
             options.collection, options.model_version, LABELS[options.label], options.since, folder.resume_token
         )
         async with aclosing(service.stream(request)) as batches:
-            with progress(log) as show:
+            with shown_line(log) as show:
                 await _write(batches, folder, options.part_pairs, show)
     sys.stdout.write(
         f"{folder.rows} pairs in {folder.next_part} parts at {options.out}, {folder.rows - before} of them new\n"

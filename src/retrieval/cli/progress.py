@@ -6,7 +6,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from retrieval.cli.terminal import console
 
@@ -34,7 +42,7 @@ class _LogProgress:
 
 
 @contextmanager
-def shown_progress(log: logging.Logger) -> Iterator[Callable[[str, int, int], None]]:
+def shown_counts(log: logging.Logger) -> Iterator[Callable[[str, int, int], None]]:
     """What is to be told (what, done, total) while the block runs."""
     if not console.is_terminal:
         yield _LogProgress(log)
@@ -49,3 +57,24 @@ def shown_progress(log: logging.Logger) -> Iterator[Callable[[str, int, int], No
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def shown_line(log: logging.Logger) -> Iterator[Callable[[str], None]]:
+    """What is to be told in words while the block runs: a line that changes, or a log line every two seconds."""
+    if console.is_terminal:
+        with Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+        ) as bars:
+            task = bars.add_task("starting")
+            yield lambda text: bars.update(task, description=text)
+        return
+    last = time.monotonic()
+
+    def note(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOG_EVERY_S:
+            last = time.monotonic()
+            log.info("%s", text)
+
+    yield note

@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from retrieval.cli.progress import shown_progress
+from retrieval.cli.progress import shown_counts
 from retrieval.client.reembedding import Wanted, reembed
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def run_reembed(_settings: Settings, options: argparse.Namespace) -> int:
         activate=not options.no_activate,
         chunk_characters=options.chunk_characters,
     )
-    with shown_progress(log) as show:
+    with shown_counts(log) as show:
         done = await reembed(options.target, wanted, show, options.ca)
     sys.stdout.write(
         f"version {done.version} of {options.collection} is {'active' if done.active else 'complete'}: "

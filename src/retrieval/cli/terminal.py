@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 console = Console(stderr=True)
-_LOG_EVERY_S = 2.0
 
 
 def configure_logging(level: str, worker: int | None = None) -> None:
@@ -31,24 +23,3 @@ def configure_logging(level: str, worker: int | None = None) -> None:
     logging.basicConfig(level=level, handlers=[handler])
     # It would have a line for each batch of texts.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-@contextmanager
-def progress(log: logging.Logger) -> Iterator[Callable[[str], None]]:
-    """Shows how far it is: a line that changes on a terminal, a log line every two seconds on a pipe."""
-    if console.is_terminal:
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
-        ) as bars:
-            task = bars.add_task("starting")
-            yield lambda text: bars.update(task, description=text)
-        return
-    last = time.monotonic()
-
-    def note(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _LOG_EVERY_S:
-            last = time.monotonic()
-            log.info("%s", text)
-
-    yield note

@@ -31,12 +31,15 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 async def calling(target: str, ca: Path | None = None) -> AsyncIterator[grpc.aio.Channel]:
     """A channel for the calls of a command, whose errors are those of the domain. `ca`: see `open_channel`.
 
-    Raises: RetrievalError when the service refuses, UnavailableError when it is not there or goes away.
+    Raises: RetrievalError with the service's reason when it refuses; UnavailableError (SERVICE_UNREACHABLE) when it is
+    not there or goes away.
     """
     async with open_channel(target, ca) as channel:
         try:
             yield channel
         except grpc.aio.AioRpcError as error:
-            kind = UnavailableError if error.code() is grpc.StatusCode.UNAVAILABLE else RetrievalError
-            reason = error_reason(error)[0] or "CALL_FAILED"
-            raise kind(f"{error.code().name}: {error.details()}", reason=reason) from error
+            gone = error.code() is grpc.StatusCode.UNAVAILABLE
+            reason, message = error_reason(error)[0], f"{error.code().name}: {error.details()}"
+            if gone and not reason:
+                reason, message = "SERVICE_UNREACHABLE", f"{target} cannot be reached: {error.details()}"
+            raise (UnavailableError if gone else RetrievalError)(message, reason=reason or error.code().name) from error

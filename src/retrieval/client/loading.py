@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc
 from google.protobuf import json_format
 
 from retrieval.client.catalogue import CatalogueLoader
-from retrieval.client.channel import open_channel
-from retrieval.domain.errors import RetrievalError, UnavailableError
+from retrieval.client.channel import calling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +25,11 @@ async def load_folder(
     progress: Progress,
     ca: Path | None = None,
 ) -> bool:
-    """Load `folder` into the service at `target`; False when all of it was there. `ca`: see `open_channel`.
-
-    Raises: RetrievalError when the service refuses or goes away; ValueError when the folder is not a catalogue.
+    """Load `folder` into the service at `target`; False when all of it was there. Raises: as `calling`; ValueError
+    when the folder is not a catalogue; RetrievalError (INDEX_FAILED).
     """
-    async with open_channel(target, ca) as channel:
+    async with calling(target, ca) as channel:
         try:
             return await CatalogueLoader(channel, folder, state_dir, embedder, progress).load()
-        except grpc.aio.AioRpcError as error:
-            kind = UnavailableError if error.code() is grpc.StatusCode.UNAVAILABLE else RetrievalError
-            raise kind(f"{error.code().name}: {error.details()}", reason="LOAD_FAILED") from error
         except (OSError, json_format.ParseError) as error:
             raise ValueError(f"{folder} is not a catalogue: {error}") from error

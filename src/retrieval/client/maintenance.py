@@ -5,17 +5,15 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import grpc
-
-from retrieval.client.channel import bearer, open_channel
-from retrieval.client.reasons import error_reason
-from retrieval.domain.errors import RetrievalError, UnavailableError
+from retrieval.client.channel import bearer, calling
 from retrieval.v1 import maintenance_service_pb2 as pb
 from retrieval.v1 import maintenance_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    import grpc
 
 
 class MaintenanceClient:
@@ -42,12 +40,6 @@ class MaintenanceClient:
 
 @asynccontextmanager
 async def maintenance_of(target: str, admin_token: str, ca: Path | None = None) -> AsyncIterator[MaintenanceClient]:
-    """The jobs of the service at `target`; what it refuses becomes a `RetrievalError`. `ca`: see `open_channel`."""
-    async with open_channel(target, ca) as channel:
-        try:
-            yield MaintenanceClient(channel, admin_token=admin_token)
-        except grpc.aio.AioRpcError as error:
-            reason, _ = error_reason(error)
-            if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise UnavailableError(f"the service at {target} cannot be reached") from error
-            raise RetrievalError(error.details() or error.code().name, reason=reason or error.code().name) from error
+    """The jobs of the service at `target`. Raises: as `calling`."""
+    async with calling(target, ca) as channel:
+        yield MaintenanceClient(channel, admin_token=admin_token)

@@ -7,18 +7,17 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import grpc
-
-from retrieval.client.channel import open_channel
+from retrieval.client.channel import calling
 from retrieval.client.embedding_jobs import EmbeddingJobClient
 from retrieval.client.indexes import build_indexes
-from retrieval.domain.errors import RetrievalError, UnavailableError
 from retrieval.v1 import collection_service_pb2 as pb
 from retrieval.v1 import collection_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import grpc
 
     from retrieval.v1 import embedding_job_service_pb2 as jobs_pb
 
@@ -66,7 +65,10 @@ class Reembedding:
         self._progress = progress
 
     async def run(self) -> Reembedded:
-        """Go on until the version is complete and, where wanted, active. Raises: grpc.RpcError, RuntimeError."""
+        """Go on until the version is complete and, where wanted, active.
+
+        Raises: grpc.RpcError; RetrievalError (INDEX_FAILED).
+        """
         name = self._wanted.collection
         version = await self._ensure()
         stats = await self._embed(version.version)
@@ -120,15 +122,6 @@ class Reembedding:
 async def reembed(
     target: str, wanted: Wanted, progress: Callable[[str, int, int], None], ca: Path | None = None
 ) -> Reembedded:
-    """`Reembedding` on the service at `target`. `ca`: see `open_channel`.
-
-    Raises: RetrievalError when the service refuses or goes away, or an index cannot be built.
-    """
-    async with open_channel(target, ca) as channel:
-        try:
-            return await Reembedding(channel, wanted, progress).run()
-        except grpc.aio.AioRpcError as error:
-            kind = UnavailableError if error.code() is grpc.StatusCode.UNAVAILABLE else RetrievalError
-            raise kind(f"{error.code().name}: {error.details()}", reason="REEMBED_FAILED") from error
-        except RuntimeError as error:
-            raise RetrievalError(str(error), reason="REEMBED_FAILED") from error
+    """`Reembedding` on the service at `target`. Raises: as `calling`; RetrievalError (INDEX_FAILED)."""
+    async with calling(target, ca) as channel:
+        return await Reembedding(channel, wanted, progress).run()

@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retrieval.domain.model import Chunk, Collection, EmbeddingVersion
 
 WRITE_PRIORITY = 10
@@ -19,6 +21,10 @@ BACKFILL_PRIORITY = 0
 MAX_ATTEMPTS = 8
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
+LONE_AFTER = 2
+"""A job whose lease ran out so often is leased alone: should its text kill whoever embeds it, no other one suffers."""
+LEASE_RAN_OUT = "nobody said what became of it before its lease ran out"
+"""The error of a job that is held after that."""
 MAX_LEASED_JOBS = 256
 MAX_LEASED_TEXT_BYTES = 4 * 1024 * 1024
 """A lease ends with the job that reaches this: its reply has to fit into a message."""
@@ -146,6 +152,13 @@ def failure_delay_s(failure: JobFailure, attempt: int, chance: float) -> float |
     if failure.retry_after_s is not None:
         return failure.retry_after_s
     return retry_delay_s(attempt, chance)
+
+
+def leased_together(lost: Sequence[int]) -> list[int]:
+    """Positions of the jobs that share a lease, given how many leases of each ran out, the most urgent job first."""
+    if lost and lost[0] >= LONE_AFTER:
+        return [0]
+    return [at for at, times in enumerate(lost) if times < LONE_AFTER]
 
 
 def lease_lost() -> FailedPreconditionError:

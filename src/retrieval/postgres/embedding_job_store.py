@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-from pgqueuer.domain.types import QueueEntrypoint
-from pgqueuer.ports.repository import EntrypointExecutionParameter
-from pgqueuer.types import QueueManagerId
 
 from retrieval.application.embedding_job_ports import DeadJob, JobCounts
 from retrieval.domain.embedding_jobs import MAX_LEASED_TEXT_BYTES, EmbeddingJob, lease_lost
 from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.embedding_backfill import backfill_some
 from retrieval.postgres.embedding_jobs import count_texts
-from retrieval.postgres.embedding_leases import complete_held, fail_held, hold
+from retrieval.postgres.embedding_leases import complete_held, fail_held, hold, take
 from retrieval.postgres.embedding_queue import CHANNEL, entrypoint, queue_on
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment
@@ -35,7 +31,6 @@ ATTEMPTS = 5
 PAGE = 1000
 PRUNED_ROWS = 10_000
 """Rows a statement."""
-_NO_LIMIT = EntrypointExecutionParameter(concurrency_limit=0)
 
 
 class PostgresEmbeddingJobs:
@@ -69,16 +64,8 @@ class PostgresEmbeddingJobs:
         """See `EmbeddingJobStore`."""
         sql = queries("embedding_jobs")
         async with self._database.transaction() as connection:
-            # `heartbeat` is when a lease ends: one that is past is stale at once.
-            jobs = await queue_on(connection).dequeue(
-                count,
-                {QueueEntrypoint(entrypoint(version.version_id)): _NO_LIMIT},
-                QueueManagerId(lease_id),
-                None,
-                timedelta(0),
-            )
-            if not jobs:
-                return []
+            jobs, left = await take(connection, version, lease_id, count)
+            await connection.execute(sql["put_back"], [job.id for job in left])
             items = {job.id: (job.payload or b"").decode() for job in jobs}
             granted = await connection.fetch(
                 sql["grant_lease"], collection.collection_id, list(items), list(items.values()), lease_s

@@ -1,4 +1,4 @@
-"""What becomes of leased embedding jobs: completed or failed, in one transaction with the items they are about."""
+"""Embedding jobs that are leased, and what becomes of them, in one transaction with the items they are about."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pgqueuer.domain.types import QueueEntrypoint
 from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.ports.repository import EntrypointExecutionParameter
+from pgqueuer.types import QueueManagerId
 
 from retrieval.domain.embedding_jobs import (
+    LEASE_RAN_OUT,
+    MAX_ATTEMPTS,
     MAX_ERROR_CHARACTERS,
     CompleteOutcome,
     FailOutcome,
     failure_delay_s,
     lease_lost,
+    leased_together,
 )
 from retrieval.domain.errors import NotFoundError
 from retrieval.postgres.copy_rows import CopyRows
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 
     from retrieval.domain.embedding_jobs import EmbeddedText, JobFailure
     from retrieval.domain.model import Collection, EmbeddingVersion
+
+_NO_LIMIT = EntrypointExecutionParameter(concurrency_limit=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +121,65 @@ async def fail_held(connection: Any, held: Held, failures: Sequence[JobFailure])
     outcomes |= dict.fromkeys(held.changed, FailOutcome.TEXT_CHANGED)
     outcomes |= dict.fromkeys(held.gone, FailOutcome.ITEM_DELETED)
     queue = queue_on(connection)
-    dead = []
+    dead: list[tuple[Job, str]] = []
     for failure in failures:
         if failure.job_id not in held.same:
             continue
         job, _ = held.same[failure.job_id]
-        record = TracebackRecord(
-            job_id=job.id,
-            timestamp=datetime.now(UTC),
-            exception_type="EmbeddingFailed",
-            exception_message=failure.error[:MAX_ERROR_CHARACTERS],
-            traceback="",
-            additional_context=None,
-        )
+        record = _record(job, failure.error)
         delay_s = failure_delay_s(failure, job.attempts + 1, random.random())  # noqa: S311  # spreads retries
         if delay_s is None:
-            dead.append((job, record))
+            dead.append((job, failure.error))
             outcomes[job.id] = FailOutcome.DEAD
         else:
             await queue.retry_job(job, timedelta(seconds=delay_s), record)
             outcomes[job.id] = FailOutcome.RETRY
-    if dead:
-        await queue.log_jobs([(job, "failed", record) for job, record in dead])
+    await _bury(connection, dead)
     return outcomes
+
+
+async def take(connection: Any, version: EmbeddingVersion, lease_id: UUID, count: int) -> tuple[list[Job], list[Job]]:
+    """Jobs that are due, locked and picked: those to lease together, most urgent first, and those to put back.
+
+    Counts leases that ran out, and holds jobs as dead that lost their last one.
+    """
+    sql, queue, name = queries("embedding_jobs"), queue_on(connection), entrypoint(version.version_id)
+    stale = {r["id"] for r in await connection.fetch(sql["stale_jobs"], name)}
+    # `heartbeat` is when a lease ends: one that is past is stale at once.
+    picked = await queue.dequeue(
+        count, {QueueEntrypoint(name): _NO_LIMIT}, QueueManagerId(lease_id), None, timedelta(0)
+    )
+    lost = [job.id for job in picked if job.id in stale]
+    counted = {r["id"]: Job.model_validate(dict(r)) for r in await connection.fetch(sql["count_lost"], lost)}
+    jobs = [counted.get(job.id, job) for job in picked]
+    await _bury(connection, [(job, LEASE_RAN_OUT) for job in jobs if job.attempts >= MAX_ATTEMPTS])
+    alive = [job for job in jobs if job.attempts < MAX_ATTEMPTS]
+    together = set(leased_together([_lost_leases(job) for job in alive]))
+    return (
+        [job for at, job in enumerate(alive) if at in together],
+        [job for at, job in enumerate(alive) if at not in together],
+    )
+
+
+def _lost_leases(job: Job) -> int:
+    return min(job.attempts, int(str((job.headers or {}).get("lost_leases", 0))))
+
+
+async def _bury(connection: Any, dead: Sequence[tuple[Job, str]]) -> None:
+    """Hold jobs, with their errors."""
+    if dead:
+        await queue_on(connection).log_jobs([(job, "failed", _record(job, error)) for job, error in dead])
+
+
+def _record(job: Job, error: str) -> TracebackRecord:
+    return TracebackRecord(
+        job_id=job.id,
+        timestamp=datetime.now(UTC),
+        exception_type="EmbeddingFailed",
+        exception_message=error[:MAX_ERROR_CHARACTERS],
+        traceback="",
+        additional_context=None,
+    )
 
 
 def _item_id(job: Job) -> str:

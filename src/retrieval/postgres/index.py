@@ -42,6 +42,8 @@ ROWS_PER_ITEM = 4
 ROWS_GROW = 8
 MAX_EXACT_ROWS = MAX_CANDIDATES * MAX_CHUNKS
 """So many rows hold the items of any search, even if those with the most chunks are the nearest."""
+WIDER_SAMPLE = 4
+"""A sample that came out too small is drawn again from so many times the share."""
 PARALLEL_PAGES = 1024
 """Smaller tables are read by one process (PostgreSQL's default of `min_parallel_table_scan_size`, 8 MB)."""
 
@@ -125,15 +127,19 @@ class PostgresIndex:
         """Random vectors: see `VectorIndex`."""
         facts = await self._facts.facts(version)
         percent = min(100.0, 150.0 * count / max(facts.rows, 1) + 0.01)
-        sql = fill(
-            queries("search")["sample"],
-            partition=partition(version.version_id),
-            percent=f"{percent:.6f}",
-            count=count,
-        )
-        async with self._database.searching(EXACT_PROFILE) as connection:
-            rows = await connection.fetch(sql)
-        return _matrix([r["embedding"] for r in rows], version.dimension)
+        while True:
+            sql = fill(
+                queries("search")["sample"],
+                partition=partition(version.version_id),
+                percent=f"{percent:.6f}",
+                count=count,
+            )
+            async with self._database.searching(EXACT_PROFILE) as connection:
+                rows = await connection.fetch(sql)
+            if len(rows) >= count or percent >= 100.0:
+                return _matrix([r["embedding"] for r in rows], version.dimension)
+            # Chance, or fewer rows than the statistics said.
+            percent = min(100.0, percent * WIDER_SAMPLE)
 
     async def _plan(self, query: IndexQuery, facts: VersionFacts) -> Plan:
         first = query.stages[0].candidate_count * (_first_rows(query) or query.count) // query.count

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.embedding_job_ports import DeadJob, JobCounts
 from retrieval.domain.embedding_jobs import (
-    MAX_ERROR_CHARACTERS,
+    LEASE_RAN_OUT,
+    MAX_ATTEMPTS,
     MAX_LEASED_TEXT_BYTES,
     CompleteOutcome,
     EmbeddingJob,
     FailOutcome,
     failure_delay_s,
     lease_lost,
+    leased_together,
 )
 from retrieval.reference.jobs import count_texts, note_chunks
 
@@ -62,9 +64,15 @@ class ReferenceEmbeddingJobs:
         held, jobs = self._jobs(collection, version)
         now = self._memory.now_us()
         waiting = sorted((j for j in jobs.values() if _leasable(j, now)), key=lambda j: (-j.priority, j.job_id))
+        taken = waiting[:count]
+        for job in [j for j in taken if j.lease is not None]:
+            job.lose_lease()
+            if job.attempts >= MAX_ATTEMPTS:
+                job.hold(LEASE_RAN_OUT, now)
+        alive = [j for j in taken if not j.dead]
         leased: list[EmbeddingJob] = []
         size = 0
-        for job in waiting[:count]:
+        for job in [alive[at] for at in leased_together([j.lost_leases for j in alive])]:
             if size >= MAX_LEASED_TEXT_BYTES:
                 break
             job.lease, job.lease_ends, job.text = lease_id, now + int(lease_s * 1e6), held.items[job.item_id].text
@@ -125,8 +133,7 @@ class ReferenceEmbeddingJobs:
                 job.put_back(now, 0)
                 outcomes[job.job_id] = FailOutcome.TEXT_CHANGED
             elif delay_s is None:
-                job.lease, job.dead, job.failed_at = None, True, now
-                job.error = failure.error[:MAX_ERROR_CHARACTERS]
+                job.hold(failure.error, now)
                 outcomes[job.job_id] = FailOutcome.DEAD
             else:
                 job.put_back(now + int(delay_s * 1e6), job.attempts + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.domain.embedding_jobs import WRITE_PRIORITY, TextEffect, text_effect
+from retrieval.domain.embedding_jobs import MAX_ERROR_CHARACTERS, WRITE_PRIORITY, TextEffect, text_effect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ class Job:
     created_at: int
     due_at: int
     attempts: int = 0
+    lost_leases: int = 0
     lease: UUID | None = None
     lease_ends: int = 0
     text: str = ""
@@ -35,6 +36,16 @@ class Job:
     def put_back(self, due_at: int, attempts: int) -> None:
         """Queue it again."""
         self.lease, self.due_at, self.attempts, self.dead = None, due_at, attempts, False
+        self.lost_leases = min(self.lost_leases, attempts)
+
+    def lose_lease(self) -> None:
+        """Count a lease that ran out as an attempt."""
+        self.lost_leases += 1
+        self.put_back(self.due_at, self.attempts + 1)
+
+    def hold(self, error: str, now: int) -> None:
+        """It is dead."""
+        self.lease, self.dead, self.error, self.failed_at = None, True, error[:MAX_ERROR_CHARACTERS], now
 
 
 def enqueue(memory: Memory, held: Held, version_id: int, item_id: str, priority: int) -> None:
