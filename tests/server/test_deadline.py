@@ -18,7 +18,7 @@ from tests.server.process import DIM, Stubs, create, random_items, upsert, vecto
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Not by state: a statement that waits while it is parsed counts as idle. Those of a search alone, as jobs that come round
+# Not by state: a statement that waits while it is parsed counts as idle. Those of a search alone: jobs that come round
 # and caches read the table, too.
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
