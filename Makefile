@@ -64,7 +64,7 @@ wheel-check: $(VENV)/.dev ## Use a built wheel without the source tree
 	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT \
 		&& $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir "$$built" . \
 		&& $(BIN)/python -m zipfile -e "$$built"/*.whl "$$built" && cd "$$built" \
-		&& PYTHONPATH="$$built" $(CURDIR)/$(BIN)/python -c 'import retrieval.cli.main, retrieval.postgres.migrate as m, \
+		&& PYTHONPATH="$$built" $(CURDIR)/$(BIN)/python -c 'import retrieval.cli.main, retrieval.cli.serving, retrieval.postgres.migrate as m, \
 			retrieval.postgres.sql_files as f; assert m.available() and f.queries("search"), "no SQL"; \
 			assert str(f.sql_root()).startswith("'"$$built"'"), f.sql_root(); print("The wheel works by itself.")'
 

@@ -12,7 +12,7 @@ import pytest
 
 from retrieval.cli import pairs as pair_commands
 from retrieval.cli import progress
-from retrieval.cli.main import _parser
+from retrieval.cli.arguments import make_parser, moment
 from retrieval.cli.pair_files import PairFolder
 from retrieval.client.pairs import PairService
 from retrieval.config import Settings, SettingsError
@@ -46,7 +46,7 @@ async def films(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
 
 
 async def command(run: Running, *arguments: str, settings: Settings = SETTINGS) -> int:
-    options = _parser().parse_args([*arguments, "--server", f"127.0.0.1:{run.server.port}"])
+    options = make_parser().parse_args([*arguments, "--server", f"127.0.0.1:{run.server.port}"])
     commands = {"generate-pairs": pair_commands.run_generate, "export-pairs": pair_commands.run_export}
     return await commands[options.command](settings, options)
 
@@ -78,18 +78,16 @@ async def test_from_events_to_rows(films: Running, tmp_path: Path, capsys: pytes
     for row, pair in zip(found, pairs, strict=True):
         assert (row["user_id"], row["item_id"], row["label"]) == (pair.user_id, pair.item_id, pair.label)
         assert row["engagement_type"] == pair.event_type
-        assert pair_commands._moment(row["interaction_at"].isoformat()) == pair.interaction_at
+        assert moment(row["interaction_at"].isoformat()) == pair.interaction_at
         assert (row["dwell_ms"], row["value"]) == (pair.dwell_ms, pair.value)
         assert [(e["item_id"], e["type"], e["value"]) for e in row["history"]] == [
             (e.item_id, e.event_type, e.value) for e in pair.history
         ]
-        assert [pair_commands._moment(e["occurred_at"].isoformat()) for e in row["history"]] == [
-            e.occurred_at for e in pair.history
-        ]
+        assert [moment(e["occurred_at"].isoformat()) for e in row["history"]] == [e.occurred_at for e in pair.history]
         assert (row["item_text"], row["item_tags"]) == (pair.item.text, ["a", "b"])
         assert row["item_owner_id"] == pair.item.owner_id
         assert row["item_attributes"] == '{"labels": ["x", "y"], "price": 2.0, "year": 1999}'
-        assert pair_commands._moment(row["item_created_at"].isoformat()) == pair.item.created_at
+        assert moment(row["item_created_at"].isoformat()) == pair.item.created_at
         counts = pair.item.counts
         assert row["item_positive_count"] == counts.positives
         assert row["item_view_count"] == counts.views
@@ -194,7 +192,7 @@ async def test_what_is_missing_is_named(films: Running, tmp_path: Path, monkeypa
 @pytest.mark.parametrize("wrong", [("--since", "yesterday"), ("--part-pairs", "0")])
 def test_wrong_usage(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        _parser().parse_args(["export-pairs", "films", "--out", "x", "--model-version", "1", *wrong])
+        make_parser().parse_args(["export-pairs", "films", "--out", "x", "--model-version", "1", *wrong])
     assert wrong[1] in capsys.readouterr().err
 
 
@@ -223,7 +221,7 @@ async def test_as_a_process(films: Running, tmp_path: Path) -> None:
 
 
 def test_moments() -> None:
-    assert pair_commands._moment("2023-11-14T22:13:20") == START_US
-    assert pair_commands._moment("2023-11-14T23:13:20+01:00") == START_US
-    assert pair_commands._moment("2023-11-14T23:13:20Z") == START_US + HOUR_US
-    assert pair_commands._moment("1969-12-31T23:59:59.999999") == -1
+    assert moment("2023-11-14T22:13:20") == START_US
+    assert moment("2023-11-14T23:13:20+01:00") == START_US
+    assert moment("2023-11-14T23:13:20Z") == START_US + HOUR_US
+    assert moment("1969-12-31T23:59:59.999999") == -1

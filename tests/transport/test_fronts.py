@@ -63,7 +63,7 @@ def test_settings_of_fronts_are_checked() -> None:
 
 
 def test_nothing_but_its_front_needs_pygrpc_native() -> None:
-    code = "import sys; sys.modules['pygrpc_native'] = None; import retrieval.cli.main, retrieval.transport.server"
+    code = "import sys; sys.modules['pygrpc_native'] = None; import retrieval.cli.serving, retrieval.transport.server"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

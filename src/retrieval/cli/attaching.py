@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.cli.progress import shown_counts
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("retrieval.attach")
-
-
-def add_attach_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `attach` takes, beside where the service is."""
-    parser.add_argument("collection")
-    parser.add_argument("binding", type=Path, metavar="FILE", help="the message TableBinding as JSON")
-    parser.add_argument("--no-wait", action="store_true", help="return at once, not when all rows are in")
-
-
-def add_detach_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `detach` takes, beside where the service is."""
-    add_table_arguments(parser)
-    parser.add_argument("--delete-items", action="store_true", help="delete the items that came from the table, too")
-
-
-def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """A table of a collection."""
-    parser.add_argument("collection")
-    parser.add_argument("relation", help="the attached table or view: schema.table")
 
 
 async def run_attach(settings: Settings, options: argparse.Namespace) -> int:

@@ -19,16 +19,7 @@ if TYPE_CHECKING:
     from retrieval.v1.maintenance_service_pb2 import MaintenanceJob, MaintenanceRun
 
 LIST_S = 30.0
-RUN_S = 3600.0
-"""Time a job gets; what it did until then stays done, and it goes on the next time."""
 PIPE_WIDTH = 200
-
-
-def add_care_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `care` takes, beside where the service is."""
-    parser.add_argument("action", nargs="?", choices=("list", "run"), default="list")
-    parser.add_argument("name", nargs="?", default="", help="the job to run")
-    parser.add_argument("--timeout", type=float, default=RUN_S, metavar="S", help=f"time it gets ({RUN_S:.0f})")
 
 
 async def run_care(settings: Settings, options: argparse.Namespace) -> int:

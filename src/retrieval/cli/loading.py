@@ -1,4 +1,4 @@
-"""Loads a catalogue with progress."""
+"""The command `load`: loads a catalogue with progress."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from retrieval.client.loading import load_folder
 from retrieval.embedding.wordllama import WordLlamaEmbedder
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
     from retrieval.config import Settings
 
 log = logging.getLogger("retrieval.load")
+
+
+async def run_load(settings: Settings, options: argparse.Namespace) -> int:
+    """Load a catalogue into a running service."""
+    await load_catalogue(options.target, options.folder, settings, options.ca)
+    return 0
 
 
 async def load_catalogue(target: str, folder: Path, settings: Settings, ca: Path | None = None) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from retrieval.cli.arguments import LABELS
 from retrieval.cli.progress import shown_line
 from retrieval.client.pairs import generate_request, pair_service, stream_request
 from retrieval.config import SettingsError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import AsyncIterator, Callable
 
     from retrieval.cli.pair_files import PairFolder
@@ -24,31 +23,6 @@ if TYPE_CHECKING:
     from retrieval.config import Settings
 
 log = logging.getLogger("retrieval.training")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-LABELS = {"both": None, "positive": True, "negative": False}
-
-
-def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `generate-pairs` takes, beside where the service is."""
-    parser.add_argument("collection")
-    parser.add_argument("--model-version", required=True, help="what the pairs are for")
-    parser.add_argument("--start", required=True, type=_moment, metavar="TIME", help="first moment, e.g. 2026-01-31")
-    parser.add_argument("--end", required=True, type=_moment, metavar="TIME", help="moment behind the last")
-    parser.add_argument("--negatives", type=int, default=4, metavar="N", help="negatives for each positive (4)")
-    parser.add_argument("--history", type=int, default=50, metavar="N", help="events in a history (50)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses among the negatives (0)")
-    parser.add_argument("--run-id", default="", metavar="ID", help="go on with this run; default: a new one")
-
-
-def add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `export-pairs` takes, beside where the service is."""
-    parser.add_argument("collection")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the Parquet parts")
-    parser.add_argument("--model-version", required=True, help="what the pairs were made for")
-    parser.add_argument("--label", choices=sorted(LABELS), default="both")
-    parser.add_argument("--since", type=_moment, metavar="TIME", help="only interactions from this moment on")
-    parser.add_argument("--part-pairs", type=_positive, default=50_000, metavar="N", help="pairs in a part (50000)")
 
 
 async def run_generate(settings: Settings, options: argparse.Namespace) -> int:
@@ -125,18 +99,3 @@ async def _write(
                 if part.rows >= part_pairs:
                     full = True
                     break
-
-
-def _moment(text: str) -> int:
-    """Microseconds since the epoch of an ISO 8601 date or time; UTC where it does not say."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date or time like 2026-01-31T12:00") from error
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return int(text)
