@@ -13,6 +13,7 @@ from retrieval.application.cache_ports import CacheState
 from retrieval.faiss_cache import build, keeper
 from retrieval.faiss_cache.build_segment import SegmentBuilder
 from retrieval.faiss_cache.index import CachedIndex
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from retrieval.faiss_cache.cache import FaissCache
     from retrieval.faiss_cache.manifest import Manifest
     from retrieval.postgres.adapter import PostgresAdapter
-
-PATIENCE_S = 30.0
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

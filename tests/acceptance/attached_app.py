@@ -20,6 +20,7 @@ from retrieval.client.attachments import FAILED, FOLLOWING, AttachmentService
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
+from tests.patience import PATIENCE_S
 from tests.server.process import server_process
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class AttachedApp:
 
     async def settled(self, name: str) -> binding_pb.AttachedTable:
         """Wait until every change that is committed by now is in what searches find."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 (found,) = await self.tables.tables(name)
                 assert found.state != FAILED, found.error
@@ -146,7 +147,7 @@ class AttachedApp:
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait until that is so; fail where it never is. A model that was refused something rests for up to a minute."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE_S):
         while not await holds():
             await asyncio.sleep(0.05)
 

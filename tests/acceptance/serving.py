@@ -17,6 +17,7 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import table_binding_pb2 as binding_pb
+from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
 from tests.server.process import server_process
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 ADMIN_TOKEN = "acceptance-admin-token"
 ADMIN = (("authorization", f"Bearer {ADMIN_TOKEN}"),)
-PATIENCE_S = 60.0
 
 
 async def until(holds: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -28,6 +28,7 @@ from tests.acceptance.fragrances_app import (
     fragrance_id,
 )
 from tests.acceptance.fragrances_world import NEXT_DIM, NEXT_MODEL, Shop, keyword, shop_of
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -312,7 +313,7 @@ async def test_a_failed_job_is_tried_again_and_then_held_with_its_message(shop: 
         if outcome.state == jobs_pb.EMBEDDING_JOB_STATE_DEAD:
             break
         assert outcome.state == jobs_pb.EMBEDDING_JOB_STATE_RETRY
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await retrying(shop, queue):
                 await asyncio.sleep(0.02)
     assert attempts == 8

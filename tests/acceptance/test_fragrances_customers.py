@@ -31,6 +31,7 @@ from tests.acceptance.fragrances_app import (
     taste_of,
 )
 from tests.acceptance.fragrances_world import CONTENT, NOW, Shop, keyword, shop_of
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,7 +134,7 @@ async def test_the_shop_says_how_much_an_interaction_counts(shop: Shop) -> None:
 
     for weight, family in ((50, "gourmand"), (1.5, "floral")):
         await weigh(weight)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await heaviest(shop, user) != family:
                 await asyncio.sleep(0.05)
 

@@ -14,6 +14,7 @@ import pytest
 
 import retrieval
 from tests.acceptance.guide_blocks import GUIDES, Block, blocks_of, differences, unmatched, values_of
+from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
 from tests.server.process import server_process
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ADMIN_TOKEN = "secret"
-PATIENCE_S = 60.0
 RETRIEVAL = """#!/bin/sh
 # The command of this checkout, which talks to the server of this test.
 case "$1" in

@@ -28,6 +28,7 @@ from retrieval.domain.search import Diversity, SearchOptions, View
 from retrieval.reference.user_feed import ReferenceUserFeed
 from tests.catalogue import load, make
 from tests.models import activate, blended, two_communities
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,7 +57,7 @@ class Shop:
         heard: Counter[int] = Counter()
         unsubscribe = self.stores.user_feed.subscribe(lambda _, hashes: heard.update(hashes))
         times = 1 if isinstance(self.stores.user_feed, ReferenceUserFeed) else 2
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 marker = uuid4().hex
                 await self.like(marker, "nowhere")

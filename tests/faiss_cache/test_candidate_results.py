@@ -10,7 +10,8 @@ from retrieval.application.limits import Limits
 from retrieval.application.search import SearchPipeline
 from retrieval.domain.model import Viewer
 from retrieval.domain.search import SearchOptions, Source
-from tests.caches import PATIENCE_S, caught_up
+from tests.caches import caught_up
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,9 +15,10 @@ from retrieval.domain.filters import Filter, MatchAny, TypedValue
 from retrieval.domain.model import AttributeType, Chunk, ItemStatus, Viewer, Visibility
 from retrieval.domain.search import SearchOptions, Source
 from retrieval.faiss_cache import resident
-from tests.caches import PATIENCE_S, cache_of, caught_up, until
+from tests.caches import cache_of, caught_up, until
 from tests.catalogue import load
 from tests.faiss_cache.searching import THOROUGH, ask, assert_right
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tests.faiss_cache.conftest import Cached, Ground
 
 EVERYTHING = SearchOptions(viewer=Viewer(unrestricted=True), params=THOROUGH)
-BOUND_S = 5.0
+BOUND_S = 10.0
 """The bound of two seconds, and time for a busy machine."""
 
 

@@ -137,20 +137,20 @@ async def test_a_token_turns_a_search_to_postgres_while_the_cache_is_behind(
         stale = await ask(cached.stores, data)
         assert (stale.report.source, stale.hits[0].item_id) == (Source.FAISS, nearest)
 
-        set_remaining_s(0.4)
+        set_remaining_s(1.5)
         started = time.monotonic()
         result = await ask(cached.stores, data, options=options)
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 1.5
         assert result.report.source is Source.EXACT
         assert nearest not in [h.item_id for h in result.hits]
         assert cached.stores.cache.search_now(data.name, data.queries[:1], options) is None
 
-        set_remaining_s(0.4)
+        set_remaining_s(1.5)
         started = time.monotonic()
         with pytest.raises(UnavailableError) as caught:
             await ask(cached.stores, data, options=options, source=Source.FAISS)
         assert caught.value.reason == "CACHE_BEHIND"
-        assert 0.2 < time.monotonic() - started < 1.0
+        assert 0.75 < time.monotonic() - started < 4.0
 
         set_remaining_s(5.0)
         waiting = asyncio.create_task(ask(cached.stores, data, options=options, source=Source.FAISS))

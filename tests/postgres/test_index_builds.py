@@ -21,6 +21,7 @@ from retrieval.postgres.indexes import default_lists, preset
 from retrieval.postgres.names import hnsw_index, ivfflat_index, popular_index
 from tests.backends import Backend
 from tests.catalogue import DataSet, load, make
+from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
 
 if TYPE_CHECKING:
@@ -95,12 +96,12 @@ async def test_two_processes_take_turns(
         async with connection.transaction(isolation="repeatable_read"):
             await connection.fetchval("SELECT count(*) FROM retrieval.items")
             names = await postgres.builder.build(collection, collection.active, HNSW)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while not any(r.state is IndexState.BUILDING for r in (await reports(postgres, collection)).values()):
                     await asyncio.sleep(0.02)
             await other.open(migrate=False)
             await asyncio.sleep(1.5)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await postgres.builder.wait_idle()
     finally:
         await other.close()
@@ -121,7 +122,7 @@ async def test_progress_is_reported_while_a_build_runs(
             "UPDATE retrieval.embeddings SET rating_count = 0 WHERE version_id = $1", collection.active.version_id
         )
         await postgres.builder.build(collection, collection.active, HNSW)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 found = await reports(postgres, collection)
                 running = [r for r in found.values() if r.state is IndexState.BUILDING and r.phase]
@@ -190,7 +191,7 @@ async def test_a_build_is_resumed_after_a_restart(own_database: str, data: DataS
     second = PostgresAdapter(settings)
     stores = await second.open(migrate=False)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await stores.builder.wait_idle()
         collection = await stores.collections.get(data.name)
         found = await reports(stores, collection)

@@ -24,6 +24,7 @@ from retrieval.postgres.maintenance import PostgresMaintenance
 from retrieval.postgres.migrate import Migrator
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.pruning import Pruning
+from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
 
 if TYPE_CHECKING:
@@ -366,7 +367,7 @@ async def test_due_jobs_run_in_the_background(database: Database, connection: as
     chores = Chores()
     chores.start("maintenance", maintenance.run_due, 0.01)
     await make_due(connection)
-    await asyncio.wait_for(work.begun.wait(), 30)
+    await asyncio.wait_for(work.begun.wait(), PATIENCE_S)
     await chores.stop()
     chore = chores.named("maintenance")
     assert chore is not None

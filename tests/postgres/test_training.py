@@ -14,6 +14,7 @@ from retrieval.domain.model_registry import ModelVersion
 from retrieval.domain.training import ENGAGING_TYPES, HISTORY_EXCLUDES, SEEN_TYPES
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.times import to_moment
+from tests.patience import PATIENCE_S
 from tests.postgres.test_plans import literal, nodes
 from tests.training import END_US, START_US, event, generate, item, run_of, shelf
 
@@ -165,7 +166,7 @@ async def test_an_erasure_waits_for_pairs_that_are_being_stored(
         await connection.execute(queries("pairs")["hold_users"], films.collection_id, ["ann"])
         erasing = asyncio.create_task(postgres.pairs.erase_user(films, "ann"))
         waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not await connection.fetchval(waits):
                 await asyncio.sleep(0.01)
         assert not erasing.done()

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NamedTuple
 
-PATIENCE_S = 90.0
+from tests.patience import PATIENCE_S
 
 
 class Ran(NamedTuple):

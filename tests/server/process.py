@@ -24,6 +24,7 @@ from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import item_service_pb2_grpc as items_grpc
 from retrieval.v1 import profile_service_pb2_grpc as profiles_grpc
 from retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,7 @@ class ServerProcess:
 
     async def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_S)
 
 
 @asynccontextmanager
@@ -78,7 +79,7 @@ async def server_process(*arguments: str, **environment: str) -> AsyncIterator[S
     assert process.stderr is not None
     lines: list[str] = []
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 line = (await process.stderr.readline()).decode()
                 assert line, f"the server ended with {await process.wait()}: {''.join(lines)}"
@@ -96,7 +97,7 @@ async def server_process(*arguments: str, **environment: str) -> AsyncIterator[S
         yield ServerProcess(process, found[1], lines)
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
         await reading
     finally:
         if process.returncode is None:

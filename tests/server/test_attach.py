@@ -20,6 +20,7 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
 from retrieval.v1 import table_binding_pb2 as binding_pb
+from tests.patience import PATIENCE_S
 from tests.server.commands import run_command
 from tests.server.conftest import ADMIN_TOKEN
 from tests.server.process import server_process, stubs_for
@@ -95,7 +96,7 @@ async def test_a_token_reflects_what_was_applied(stubs: Stubs, app: Any, table: 
 
 
 async def in_step(stubs: Stubs, name: str) -> binding_pb.AttachedTable:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = await attached(stubs, name)
             if found.state == binding_pb.ATTACHMENT_STATE_FOLLOWING and not found.waiting_changes:

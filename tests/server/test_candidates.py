@@ -13,12 +13,11 @@ from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
+from tests.patience import PATIENCE_S
 from tests.server.process import DIM, Stubs, create, server_process, stubs_for, upsert, vector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from tests.patience import PATIENCE_S
 from tests.server.process import BIN, Stubs, create, random_items, server_process, upsert
 from tests.transport.test_fronts import TLS
 
@@ -17,7 +18,7 @@ async def _run(*command: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     return process.returncode or 0, out.decode(), err.decode()
 
 

@@ -14,6 +14,7 @@ import pytest
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import item_service_pb2 as items_pb
+from tests.patience import PATIENCE_S
 from tests.server.process import Stubs, create, random_items, server_process, stubs_for
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ async def test_acknowledged_events_outlive_sigkill(database_url: str, name: str)
         items = [common_pb.Item(item_id=f"{number}-0") for number in stored]
         await s.items.UpsertItems(items_pb.UpsertItemsRequest(collection=name, items=items))
         request = items_pb.BatchGetItemsRequest(collection=name, item_ids=[i.item_id for i in items])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while {i.view_count for i in (await s.items.BatchGetItems(request)).items} != {1}:
                 await asyncio.sleep(0.1)
     connection = await asyncpg.connect(database_url)

@@ -13,6 +13,7 @@ import pytest
 
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import retrieval_service_pb2 as retrieval_pb
+from tests.patience import PATIENCE_S
 from tests.server.process import DIM, Stubs, create, random_items, upsert, vector
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def locked(database_url: str, name: str) -> AsyncIterator[asyncpg.Connecti
 
 
 async def _until(connection: asyncpg.Connection, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await connection.fetchval(WAITING) != count:
             await asyncio.sleep(0.02)
 
@@ -81,7 +82,7 @@ async def test_deadline_cancels_the_statement(stubs: Stubs, database_url: str, l
 
 async def test_cancelled_call_cancels_the_statement(stubs: Stubs, database_url: str, loaded: str) -> None:
     async with locked(database_url, loaded) as observer:
-        calls = [stubs.retrieval.SearchMatryoshka(_request(loaded), timeout=30) for _ in range(4)]
+        calls = [stubs.retrieval.SearchMatryoshka(_request(loaded), timeout=2 * PATIENCE_S) for _ in range(4)]
         await _until(observer, 4)
         for call in calls:
             call.cancel()

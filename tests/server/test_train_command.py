@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import Stores
 
-PATIENCE_S = 90.0
-
 
 async def train(database_url: str, folder: Path, *arguments: str, kill_at: str = "") -> tuple[int, str, list[str]]:
     """Run the command, or kill it once it says that; its exit code, what it wrote, and what it logged."""

@@ -8,6 +8,7 @@ import grpc
 
 from retrieval.v1 import training_service_pb2 as pb
 from retrieval.v1 import training_service_pb2_grpc as pb_grpc
+from tests.patience import PATIENCE_S
 from tests.server.process import server_process
 from tests.training import END_US, START_US, event, item, pairs_of, shelf
 
@@ -28,7 +29,7 @@ async def test_a_run_goes_on_after_the_server_was_killed(database_url: str, post
             server_process(RETRIEVAL_DATABASE_URL=database_url, RETRIEVAL_CACHE_MEMORY_BUDGET_BYTES="0") as server,
             grpc.aio.insecure_channel(server.target) as channel,
         ):
-            reply = await pb_grpc.TrainingServiceStub(channel).GenerateTrainingPairs(request, timeout=30)
+            reply = await pb_grpc.TrainingServiceStub(channel).GenerateTrainingPairs(request, timeout=PATIENCE_S)
             assert reply.user_count == users
             assert bool(reply.resume_token) is (number == 0)
             request.run_id = reply.run_id

@@ -19,6 +19,7 @@ from retrieval.client.probe import is_serving
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import item_service_pb2 as items_pb
+from tests.patience import PATIENCE_S
 from tests.server.process import ServerProcess, create, random_items, server_process, stubs_for, upsert
 from tests.server.test_deadline import WAITING, locked
 from tests.server.test_deadline import _request as search_request
@@ -47,13 +48,13 @@ def workers(server: ServerProcess) -> dict[int, list[int]]:
 async def answering(target: str) -> str:
     """What names the process that answers a call on a connection of its own."""
     async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = collections_grpc.CollectionServiceStub(channel).ListCollections(LIST, timeout=5)
+        call = collections_grpc.CollectionServiceStub(channel).ListCollections(LIST, timeout=PATIENCE_S)
         await call
         return str(dict(await call.trailing_metadata())["call-id"]).partition("-")[0]
 
 
 async def both_answer(target: str) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         seen: set[str] = set()
         while len(seen) < 2:
             seen.add(await answering(target))
@@ -100,7 +101,7 @@ async def test_a_killed_worker_comes_back_while_the_other_one_answers(database_u
         callers = [asyncio.create_task(load()) for _ in range(4)]
         victim = workers(server)[1][0]
         os.kill(victim, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "".join(server.lines).count("worker=1 retrieval ready") < 2:
                 await asyncio.sleep(0.02)
         stop.set()
@@ -123,17 +124,17 @@ async def test_sigterm_lets_the_calls_of_all_workers_finish(database_url: str, f
         searches = [channel.unary_unary("/retrieval.v1.RetrievalService/SearchMatryoshka") for channel in channels]
         async with locked(database_url, name) as observer:
             calls = [search(search_request(name).SerializeToString()) for search in searches]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 # Each worker has four connections to search with.
                 while await observer.fetchval(WAITING) < 5:
                     await asyncio.sleep(0.02)
             server.process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while "".join(server.lines).count("draining") < 3:
                     await asyncio.sleep(0.02)
             assert server.process.returncode is None
         assert all(await asyncio.gather(*calls))
-        assert await asyncio.wait_for(server.process.wait(), 10) == 0
+        assert await asyncio.wait_for(server.process.wait(), PATIENCE_S) == 0
         assert not any(lives(process) for ended in workers(server).values() for process in ended)
         for channel in channels:
             await channel.close()
@@ -144,7 +145,7 @@ async def test_workers_do_not_outlive_their_supervisor(database_url: str) -> Non
         processes = [process for number in workers(server).values() for process in number]
         assert all(map(lives, processes))
         server.kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while any(map(lives, processes)):
                 await asyncio.sleep(0.05)
 
@@ -160,7 +161,7 @@ async def test_workers_that_warm_do_not_either(database_url: str, tmp_path: Path
     )
     try:
         log = ""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while log.count("retrieval ready") < 2:
                 log += (await supervisor.stderr.readline()).decode()
     finally:
@@ -168,7 +169,7 @@ async def test_workers_that_warm_do_not_either(database_url: str, tmp_path: Path
         await supervisor.wait()
     processes = [int(process) for process in re.findall(r"is process (\d+)", log)]
     assert len(processes) == 2
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while any(map(lives, processes)):
             await asyncio.sleep(0.05)
 
@@ -183,7 +184,7 @@ async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: st
     (catalogue / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     environment = {"RETRIEVAL_DATABASE_URL": database_url, "RETRIEVAL_DATA_DIR": str(tmp_path)}
     async with server_process("--workers", "2", "--migrate", "--catalogue", str(catalogue), **environment) as server:
-        async with stubs_for(server.target) as stubs, asyncio.timeout(5):
+        async with stubs_for(server.target) as stubs, asyncio.timeout(PATIENCE_S):
             page = await stubs.items.ListItems(items_pb.ListItemsRequest(collection=name))
             assert len(page.items) == 7
             while not await is_serving(server.target):
@@ -241,7 +242,7 @@ async def _serve(*arguments: str, **environment: str) -> tuple[int | None, str]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        _, err = await asyncio.wait_for(process.communicate(), 40)
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     finally:
         if process.returncode is None:
             process.kill()

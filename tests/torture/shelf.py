@@ -35,6 +35,7 @@ from retrieval.domain.vectors import distances as vector_distances
 from retrieval.domain.vectors import to_half
 from retrieval.domain.visibility import can_see
 from tests.catalogue import ATTRIBUTES
+from tests.patience import PATIENCE_S
 from tests.property.strategies import GROUPS, NUMBERS, USERS, WORDS, random_item
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ TOLERANCE = 4e-3
 FLOOR = 0.95
 STALE_S = 4.0
 """A search without a token may show what was so long ago: the bound of two seconds, and time for a busy machine."""
-PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import item_service_pb2 as items_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
+from tests.patience import PATIENCE_S
 from tests.server.process import DIM, Stubs, create, server_process, stubs_for, vector
 from tests.torture.world import own_postgres
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.server.process import ServerProcess
 
-PATIENCE_S = 40.0
 OPERATIONS = 240
 NAME = "crashes"
 LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}

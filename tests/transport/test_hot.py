@@ -129,9 +129,9 @@ async def test_a_declined_call_is_cancelled_with_its_caller(front: str, monkeypa
 
         monkeypatch.setattr(run.service.stores.collections, "get", slow)
         call = get(run, "films")
-        await asyncio.wait_for(started.wait(), 2)
+        await asyncio.wait_for(started.wait(), 10)
         call.cancel()
-        await asyncio.wait_for(ended.wait(), 2)
+        await asyncio.wait_for(ended.wait(), 10)
 
 
 async def test_a_draining_server_asks_no_hot_method(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ async def test_a_draining_server_asks_no_hot_method(front: str, monkeypatch: pyt
 
         monkeypatch.setattr(run.service.stores.collections, "get", slow)
         held = asyncio.ensure_future(run.client.candidates("films", "u"))
-        await asyncio.wait_for(started.wait(), 2)
+        await asyncio.wait_for(started.wait(), 10)
         draining = asyncio.ensure_future(run.server.drain())
         await asyncio.sleep(0.1)
         with pytest.raises(grpc.aio.AioRpcError) as raised:

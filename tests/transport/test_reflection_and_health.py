@@ -53,7 +53,7 @@ async def check(run: Running, service: str = "") -> int:
 
 
 async def until(run: Running, status: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while await check(run) != status:
             await asyncio.sleep(0.02)
 
@@ -74,13 +74,13 @@ async def test_health_follows_warming_and_the_store(front: str, monkeypatch: pyt
 
 
 async def test_a_watch_hears_of_the_drain_and_does_not_hold_it_up(front: str) -> None:
-    async with running(front) as run:
+    async with running(front, drain_s=20) as run:
         await until(run, SERVING)
         watch = health_pb2_grpc.HealthStub(run.client.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
         assert (await watch.read()).status == SERVING
         started = asyncio.get_running_loop().time()
         await run.server.drain()
-        assert asyncio.get_running_loop().time() - started < 0.4
+        assert asyncio.get_running_loop().time() - started < 10
         assert (await watch.read()).status == NOT_SERVING
         assert await watch.read() is grpc.aio.EOF
 

@@ -96,7 +96,7 @@ async def test_a_call_is_cancelled_when_its_time_is_up(run: Running, monkeypatch
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await run.client.similar("films", ["a"], timeout_s=0.1)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(ended.wait(), 1)
+    await asyncio.wait_for(ended.wait(), 10)
 
 
 async def test_calls_without_a_deadline_get_one(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +136,9 @@ async def test_a_cancelled_call_cancels_its_handler(run: Running, monkeypatch: p
         )
     ]
     calling = asyncio.create_task(run.client.batch(searches * 3))
-    await asyncio.wait_for(started.wait(), 2)
+    await asyncio.wait_for(started.wait(), 10)
     calling.cancel()
-    await asyncio.wait_for(ended.wait(), 2)
+    await asyncio.wait_for(ended.wait(), 10)
     with pytest.raises(asyncio.CancelledError):
         await calling
 

@@ -79,7 +79,7 @@ async def test_the_next_batches_are_checked_while_one_is_written(run: Running, m
     monkeypatch.setattr("retrieval.transport.item_servicer.read_items", count)
     acks = run.client.stream_upsert(stream(*map(batch, range(10))))
     first = asyncio.ensure_future(anext(acks))
-    await asyncio.wait_for(writing.wait(), 2)
+    await asyncio.wait_for(writing.wait(), 10)
     await asyncio.sleep(0.1)
     # One is being written, two wait in the queue, and one more waits for a place in it.
     assert read == 4
@@ -101,10 +101,10 @@ async def test_a_client_that_goes_away_leaves_nothing_running(run: Running, monk
     monkeypatch.setattr(run.service.stores.items, "upsert", held)
     acks = run.client.stream_upsert(stream(*map(batch, range(5))))
     first = asyncio.ensure_future(anext(acks))
-    await asyncio.wait_for(writing.wait(), 2)
+    await asyncio.wait_for(writing.wait(), 10)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await acks.aclose()
-    await asyncio.wait_for(ended.wait(), 2)
+    await asyncio.wait_for(ended.wait(), 10)
     await asyncio.sleep(0.05)
     assert not [task for task in asyncio.all_tasks() if "_read_ahead" in repr(task)]

@@ -34,6 +34,7 @@ from tests.acceptance.videos.app import (
     vector_literal,
 )
 from tests.embedding_server import EmbeddingServer
+from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
 from tests.server.process import server_process, stubs_for
 
@@ -48,7 +49,6 @@ TOKEN = "videos-token"
 ADMIN = (("authorization", f"Bearer {TOKEN}"),)
 NAME = "videos"
 OTHER_MODEL = "sentence-model"
-PATIENCE_S = 20.0
 KINDS = {
     "related": common_pb.RELATIONSHIP_KIND_RELATED,
     "prerequisite": common_pb.RELATIONSHIP_KIND_PREREQUISITE,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.domain.model import Collection
 
-SOON_S = 10.0
+SOON_S = 30.0
 """Far more than it takes, and far less than the waits that have to end before."""
 NOTHING = Changes({}, catalogue=False)
 
