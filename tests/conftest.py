@@ -20,7 +20,7 @@ from retrieval.config import Settings
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.embedded import EmbeddedPostgres
 from retrieval.reference.adapter import ReferenceAdapter
-from tests.backends import Backend, make_backend
+from tests.backends import Oracle, make_backend
 from tests.caches import build_segment, graphs_of_few_rows
 from tests.catalogue import DataSet, load
 
@@ -102,9 +102,9 @@ def stores(request: pytest.FixtureRequest, reference: Stores, postgres: Stores) 
 
 
 @pytest.fixture(scope="session")
-def oracle(reference: Stores) -> Backend:
+def oracle(reference: Stores) -> Oracle:
     """The reference, which decides."""
-    return make_backend("reference", reference)
+    return Oracle(make_backend("reference", reference))
 
 
 @pytest.fixture(scope="session", params=["grpcio", "native"])

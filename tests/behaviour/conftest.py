@@ -9,7 +9,7 @@ import pytest
 from retrieval.bootstrap import cached
 from retrieval.config import Settings
 from retrieval.domain.model import Metric
-from tests.backends import BACKENDS, Agreement, Backend, make_backend
+from tests.backends import BACKENDS, Agreement, Backend, Oracle, make_backend
 from tests.caches import caught_up
 from tests.catalogue import crowd, make
 
@@ -47,7 +47,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
-def agreement(backend: Backend, oracle: Backend) -> Iterator[Agreement]:
+def agreement(backend: Backend, oracle: Oracle) -> Iterator[Agreement]:
     made = Agreement(backend, oracle)
     yield made
     made.settle()

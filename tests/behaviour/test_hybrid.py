@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from retrieval.application.ports import Stores
     from retrieval.domain.search import SearchResult
-    from tests.backends import Backend
+    from tests.backends import Oracle
     from tests.catalogue import DataSet
     from tests.conftest import Loader
 
@@ -72,7 +72,7 @@ def parts_add_up(result: SearchResult) -> None:
 @pytest.mark.parametrize("fusion", Fusion)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 async def test_both_arms(
-    library: DataSet, postgres: Stores, oracle: Backend, fusion: Fusion, options: SearchOptions
+    library: DataSet, postgres: Stores, oracle: Oracle, fusion: Fusion, options: SearchOptions
 ) -> None:
     # Exactly: a shortlist that misses one row gives every other one another score.
     agreement = Agreement(exact_backend(postgres), oracle)

@@ -27,7 +27,7 @@ from tests.catalogue import crowd, load, make
 if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.domain.search import SearchResult
-    from tests.backends import Agreement, Backend, Request
+    from tests.backends import Agreement, Backend, Oracle, Request
     from tests.catalogue import DataSet
 
 EVERYTHING = Viewer(unrestricted=True)
@@ -69,7 +69,7 @@ def check(got: SearchResult, expected: SearchResult, backend: Backend) -> None:
 )
 async def test_pages_among_crowds(
     backend: Backend,
-    oracle: Backend,
+    oracle: Oracle,
     crowded: DataSet,
     limit: int,
     query: int,
@@ -147,7 +147,7 @@ def requests(data: DataSet, limit: int) -> dict[str, Request]:
 @pytest.mark.parametrize("limit", [10, 120])
 @pytest.mark.parametrize("kind", ["popular", "hybrid", "rank", "similar", "best score", "spread"])
 async def test_every_way_to_search_counts_items(
-    backend: Backend, oracle: Backend, crowded: DataSet, kind: str, limit: int
+    backend: Backend, oracle: Oracle, crowded: DataSet, kind: str, limit: int
 ) -> None:
     if kind == "popular" and backend.name == "ivfflat":
         pytest.skip("the popular index is an HNSW one")
@@ -171,7 +171,7 @@ async def test_candidates_count_items(stores: Stores, crowded: DataSet) -> None:
 
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**16), limit=st.integers(1, 60), most=st.sampled_from((2, 8, 64, 256)))
-async def test_any_numbers_of_chunks(stores: Stores, oracle: Backend, seed: int, limit: int, most: int) -> None:
+async def test_any_numbers_of_chunks(stores: Stores, seed: int, limit: int, most: int) -> None:
     """New data each time: the exact scan of both stores finds the items that brute force finds."""
     data = crowd(make("any", 40, dimension=8, seed=seed), seed, most_chunks=most, crowds=1 + seed % 4)
     await load(stores, data)

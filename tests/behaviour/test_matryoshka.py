@@ -12,7 +12,7 @@ from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentErro
 from retrieval.domain.search import IndexScope, SearchOptions, SearchParams, Shortfall, Source, Stage
 
 if TYPE_CHECKING:
-    from tests.backends import Agreement, Backend
+    from tests.backends import Agreement, Backend, Oracle
     from tests.catalogue import DataSet
 
 FUNNELS = [
@@ -144,10 +144,10 @@ async def test_asking_for_all_of_a_small_scope_says_that_nothing_is_left(
     assert result.report.shortfall is Shortfall.FILTER_EXHAUSTED
 
 
-async def test_a_source_without_an_index_is_refused(oracle: Backend, catalogue: DataSet) -> None:
+async def test_a_source_without_an_index_is_refused(oracle: Oracle, catalogue: DataSet) -> None:
     for source in (Source.HNSW, Source.IVFFLAT):
         options = SearchOptions(params=SearchParams(source))
         request = Matryoshka(catalogue.name, catalogue.queries[0], options=options)
         with pytest.raises(FailedPreconditionError) as caught:
-            await search_matryoshka(oracle.pipeline, request)
+            await search_matryoshka(oracle.backend.pipeline, request)
         assert caught.value.reason == "INDEX_NOT_READY"

@@ -14,7 +14,7 @@ from retrieval.domain.visibility import can_see
 from tests.catalogue import load, make
 
 if TYPE_CHECKING:
-    from tests.backends import Agreement, Backend
+    from tests.backends import Agreement, Backend, Oracle
     from tests.catalogue import DataSet
 
 STRATEGIES = pytest.mark.parametrize("strategy", SeedStrategy)
@@ -114,11 +114,11 @@ async def test_other_metrics(agreement: Agreement, other_metric: DataSet) -> Non
         assert scores == sorted(scores, reverse=True)
 
 
-async def test_seeds_that_cancel_out(oracle: Backend, name: str) -> None:
+async def test_seeds_that_cancel_out(oracle: Oracle, name: str) -> None:
     data = make(name, 1, dimension=4)
     (item,) = data.items.values()
     opposite = Item("opposite", (Chunk(0, -item.chunks[0].vector),), owner_id="me")
-    await load(oracle.stores, data, [item, opposite])
+    await load(oracle.backend.stores, data, [item, opposite])
     everything = SearchOptions(viewer=Viewer(unrestricted=True))
     with pytest.raises(FailedPreconditionError) as caught:
         await oracle.search(SimilarItems(data.name, (item.item_id, "opposite"), options=everything))

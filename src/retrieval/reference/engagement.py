@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from retrieval.application.engagement_ports import EdgeReceipt, ErasedRows, NewItem
@@ -71,12 +72,13 @@ class ReferenceEngagement:
     async def newest(self, collection: Collection, owner_ids: Sequence[str] | None, count: int) -> list[NewItem]:
         """See `EngagementStore`."""
         owners = None if owner_ids is None else set(owner_ids)
-        found = [
-            NewItem(i.item_id, i.owner_id, i.created_at or 0)
+        found = (
+            i
             for i in self._memory.held(collection).items.values()
-            if can_see(i, ANONYMOUS) and (owners is None or i.owner_id in owners)
-        ]
-        return sorted(found, key=lambda i: (-i.created_at, i.item_id))[:count]
+            if (owners is None or i.owner_id in owners) and can_see(i, ANONYMOUS)
+        )
+        newest = nsmallest(count, found, key=lambda i: (-(i.created_at or 0), i.item_id))
+        return [NewItem(i.item_id, i.owner_id, i.created_at or 0) for i in newest]
 
     async def newest_event_at(self, collection: Collection) -> int | None:
         """See `EngagementStore`."""

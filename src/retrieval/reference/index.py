@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from retrieval.domain.planning import choose
-from retrieval.domain.ranking import best_chunks
 from retrieval.domain.search import IndexAnswer, Source
 from retrieval.domain.vectors import distances
 from retrieval.domain.visibility import can_see
@@ -15,7 +15,8 @@ from retrieval.reference.admission import admitted
 from retrieval.reference.items import admitted_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection as AbstractCollection
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion, Item, Viewer
     from retrieval.domain.search import IndexQuery, Predicate
     from retrieval.reference.memory import Held, Memory
+
+
+class _Near(NamedTuple):
+    """A row of the version and how far it is."""
+
+    distance: float
+    row: int
 
 
 class ReferenceIndex:
@@ -47,14 +55,13 @@ class ReferenceIndex:
             lists=0,
             default_ef_search=0,
         )
-        best = self._nearest(held, query, held.items.values())
-        return _answer(held, query, best[: query.count], exhausted=len(best) < query.count)
+        best = self._nearest(held, query, held.items, query.count)
+        return _answer(held, query, best, exhausted=len(best) < query.count)
 
     async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
         """See `VectorIndex`."""
         held = self._memory.held(query.collection)
-        best = self._nearest(held, query, [held.items[i] for i in dict.fromkeys(item_ids) if i in held.items])
-        return _answer(held, query, best, exhausted=True)
+        return _answer(held, query, self._nearest(held, query, set(item_ids), len(item_ids)), exhausted=True)
 
     async def vectors(
         self,
@@ -90,30 +97,35 @@ class ReferenceIndex:
         return np.asarray(vectors[chosen])
 
     @staticmethod
-    def _nearest(held: Held, query: IndexQuery, items: Iterable[Item]) -> list[tuple[float, str, int, int]]:
-        """(distance, item id, chunk index, row) of the best chunk of every admitted item, nearest first."""
+    def _nearest(held: Held, query: IndexQuery, item_ids: AbstractCollection[str], count: int) -> list[_Near]:
+        """The best chunks of up to `count` of the items that are admitted, nearest first."""
         rows = held.embeddings[query.version.version_id].rows()
-        allowed = {i.item_id for i in admitted(items, query.predicate, query.collection, query.params.scope)}
-        kept = [row for row, item_id in enumerate(rows.item_ids) if item_id in allowed]
-        found = distances(
-            query.vector, rows.vectors[kept], query.collection.metric, prefix=query.stages[-1].dimension
-        ).tolist()
-        near = sorted((d, rows.item_ids[row], rows.chunk_indexes[row], row) for d, row in zip(found, kept, strict=True))
-        return [near[i] for i in best_chunks([item_id for _, item_id, _, _ in near])]
+        kept = [row for row, item_id in enumerate(rows.item_ids) if item_id in item_ids]
+        found = distances(query.vector, rows.vectors[kept], query.collection.metric, query.stages[-1].dimension)
+        best: dict[str, _Near] = {}
+
+        def by_distance() -> Iterator[Item]:
+            for at in np.argsort(found, kind="stable").tolist():  # rows are in order of item and chunk
+                item_id = rows.item_ids[kept[at]]
+                if item_id not in best:
+                    best[item_id] = _Near(float(found[at]), kept[at])
+                    yield held.items[item_id]
+
+        near = admitted(by_distance(), query.predicate, query.collection, query.params.scope)
+        return [best[item.item_id] for item in islice(near, count)]
 
 
-def _answer(
-    held: Held, query: IndexQuery, rows: Sequence[tuple[float, str, int, int]], *, exhausted: bool
-) -> IndexAnswer:
-    vectors = held.embeddings[query.version.version_id].rows().vectors
-    items = [held.items[item_id] for _, item_id, _, _ in rows]
+def _answer(held: Held, query: IndexQuery, near: Sequence[_Near], *, exhausted: bool) -> IndexAnswer:
+    rows = held.embeddings[query.version.version_id].rows()
+    chosen = [n.row for n in near]
+    items = [held.items[rows.item_ids[row]] for row in chosen]
     return IndexAnswer(
-        [item_id for _, item_id, _, _ in rows],
-        [chunk_index for _, _, chunk_index, _ in rows],
-        np.array([distance for distance, _, _, _ in rows], dtype=np.float64),
+        [item.item_id for item in items],
+        [rows.chunk_indexes[row] for row in chosen],
+        np.array([n.distance for n in near], dtype=np.float64),
         Source.EXACT,
         [item.owner_id for item in items] if query.with_owners else [],
-        vectors[[row for _, _, _, row in rows]] if query.with_vectors else None,
+        rows.vectors[chosen] if query.with_vectors else None,
         exhausted=exhausted,
         created_at=np.array([i.created_at or 0 for i in items], dtype=np.int64) if query.with_facts else None,
         rating_counts=np.array([i.rating_count for i in items], dtype=np.int64) if query.with_facts else None,

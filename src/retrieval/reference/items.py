@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidate_ports import ItemFacts
@@ -145,11 +146,12 @@ class ReferenceItems:
         """See `ItemStore`."""
         items = admitted(self._memory.held(collection).items.values(), predicate, collection)
         lowest = float("-inf")
-        ordered = sorted(
+        ordered = nsmallest(
+            count,
             items,
             key=lambda i: (-i.rating_count, -(lowest if i.rating_value is None else i.rating_value), i.item_id),
         )
-        return [(i.item_id, i.rating_count) for i in ordered[:count]]
+        return [(i.item_id, i.rating_count) for i in ordered]
 
     async def token(self) -> str:
         """See `ItemStore`."""
