@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection
 
 EVERYTHING = Viewer(unrestricted=True)
+# Locks of relations; those of other databases do not matter.
+WAITING = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 async def held(stores: Stores, collection: Collection) -> dict[str, Item]:
@@ -117,7 +122,7 @@ async def test_a_look_at_a_version_that_is_to_be_dropped_holds_no_writer_up(
     async with feed.snapshot() as look:
         await batches(look, doomed)
         deletion = asyncio.create_task(stores.collections.delete(doomed.name))
-        await until(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted", 1)
+        await until(connection, WAITING, 1)
         async with soon():
             await upsert(stores, collection, "item-00001")
         assert not deletion.done()
@@ -140,11 +145,11 @@ async def test_a_cancelled_look_leaves_nothing_behind(
 
         for _ in range(4):  # more than there are connections
             task = asyncio.create_task(read())
-            await until(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted", 1)
+            await until(connection, WAITING, 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted", 0)
+            await until(connection, WAITING, 0)
         assert await follower.step() == NOTHING
     assert await follower.step() == NOTHING
 
