@@ -198,7 +198,7 @@ async def test_a_lease_that_runs_out_is_a_failed_attempt(stores: Stores, texts: 
         assert job.attempt == attempt
     await until_dead(stores, texts, version)
     (dead,) = await jobs_of.list_dead(texts, version, 0, 10)
-    assert (dead.item_id, dead.error) == ("a", LEASE_RAN_OUT)
+    assert (dead.item_id, dead.error, dead.attempts) == ("a", LEASE_RAN_OUT, MAX_ATTEMPTS)
     assert await jobs_of.requeue_dead(texts, version, []) == 1
     await write(stores, texts, Item("b", text="harmless"))
     _, jobs = await until_leased(stores, texts, version, lease_s=0)

@@ -149,11 +149,12 @@ async def take(connection: Any, version: EmbeddingVersion, lease_id: UUID, count
     picked = await queue.dequeue(
         count, {QueueEntrypoint(name): _NO_LIMIT}, QueueManagerId(lease_id), None, timedelta(0)
     )
-    lost = [job.id for job in picked if job.id in stale]
-    counted = {r["id"]: Job.model_validate(dict(r)) for r in await connection.fetch(sql["count_lost"], lost)}
-    jobs = [counted.get(job.id, job) for job in picked]
-    await _bury(connection, [(job, LEASE_RAN_OUT) for job in jobs if job.attempts >= MAX_ATTEMPTS])
-    alive = [job for job in jobs if job.attempts < MAX_ATTEMPTS]
+    lost = [job for job in picked if job.id in stale]
+    spent = {job.id for job in lost if job.attempts + 1 >= MAX_ATTEMPTS}
+    await _bury(connection, [(job, LEASE_RAN_OUT) for job in lost if job.id in spent])
+    rows = await connection.fetch(sql["count_lost"], [job.id for job in lost if job.id not in spent])
+    counted = {row["id"]: Job.model_validate(dict(row)) for row in rows}
+    alive = [counted.get(job.id, job) for job in picked if job.id not in spent]
     together = set(leased_together([_lost_leases(job) for job in alive]))
     return (
         [job for at, job in enumerate(alive) if at in together],

@@ -66,9 +66,10 @@ class ReferenceEmbeddingJobs:
         waiting = sorted((j for j in jobs.values() if _leasable(j, now)), key=lambda j: (-j.priority, j.job_id))
         taken = waiting[:count]
         for job in [j for j in taken if j.lease is not None]:
-            job.lose_lease()
-            if job.attempts >= MAX_ATTEMPTS:
+            if job.attempts + 1 >= MAX_ATTEMPTS:
                 job.hold(LEASE_RAN_OUT, now)
+            else:
+                job.lose_lease()
         alive = [j for j in taken if not j.dead]
         leased: list[EmbeddingJob] = []
         size = 0
