@@ -173,6 +173,12 @@ async def test_the_record_of_jobs_is_pruned(postgres: Stores, connection: Any, n
     assert await connection.fetch(logged, name_of_jobs) == []
 
 
+MANY_JOBS = """
+INSERT INTO retrieval.pgqueuer (priority, status, entrypoint, dedupe_key, payload)
+SELECT
+    n % 3, (ARRAY['queued', 'picked', 'failed'])[1 + n % 3]::retrieval.pgqueuer_status, 'embed:' || n % 50, 'plan:' || n, ''
+FROM generate_series(1, 6000) AS n
+"""
 PLANS = (
     ("due", (), {"pgqueuer_ep_ea_idx"}),
     ("end_jobs", (["1:a"],), {"pgqueuer_unique_dedupe_key", "embedding_jobs_dead_by_key"}),
@@ -184,9 +190,14 @@ PLANS = (
 async def test_statements_use_the_indexes_that_they_name(
     postgres: Stores, connection: Any, statement: str, values: tuple[Any, ...], expected: set[str]
 ) -> None:
-    await connection.execute("SET enable_seqscan = off")
     sql = queries("embedding_jobs")[statement]
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("SET LOCAL enable_seqscan = off")
+    await connection.execute(MANY_JOBS)
+    await connection.execute("ANALYZE retrieval.pgqueuer")
     text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *values)
+    await transaction.rollback()
 
     def indexes(node: Any) -> set[str]:
         if isinstance(node, list):

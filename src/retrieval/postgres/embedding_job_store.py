@@ -14,6 +14,7 @@ from retrieval.postgres.embedding_backfill import backfill_some
 from retrieval.postgres.embedding_jobs import count_texts
 from retrieval.postgres.embedding_leases import complete_held, fail_held, hold, take
 from retrieval.postgres.embedding_queue import CHANNEL, entrypoint, queue_on
+from retrieval.postgres.embedding_rows import brings_news
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment
 from retrieval.postgres.wakeups import Wakeups
@@ -122,7 +123,7 @@ class PostgresEmbeddingJobs:
             return await complete_held(connection, collection, version, held, done, now)
 
         outcomes = await self._write(run)
-        if any(len(d.chunks) > version.max_chunks for d in done):
+        if brings_news(version, [d.chunks for d in done]):
             self._on_change()
         return outcomes
 

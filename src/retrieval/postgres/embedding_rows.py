@@ -11,7 +11,7 @@ from retrieval.postgres.sql_files import queries
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from retrieval.domain.model import Collection, EmbeddingVersion, Item
+    from retrieval.domain.model import Chunk, Collection, EmbeddingVersion, Item
     from retrieval.postgres.copy_rows import CopyRows
 
 
@@ -20,9 +20,9 @@ async def copy_in(connection: Any, table: str, columns: Sequence[str], rows: Asy
     await connection.copy_to_table(table, schema_name="retrieval", columns=columns, format="binary", source=rows)
 
 
-def brings_news(version: EmbeddingVersion, items: Sequence[Item]) -> bool:
-    """Whether items have more chunks, or chunks with places for the first time, than the version knows of."""
-    chunks, places = _most(items)
+def brings_news(version: EmbeddingVersion, written: Sequence[Sequence[Chunk]]) -> bool:
+    """Whether items of these chunks have more of them, or places for the first time, than the version knows of."""
+    chunks, places = _most(written)
     return chunks > version.max_chunks or places > version.has_places
 
 
@@ -32,8 +32,9 @@ async def write_chunks(
     """Append the chunks of items that have none in the version, and note how many an item has at most."""
     if rows.has_chunks:
         await copy_in(connection, partition(version.version_id), EMBEDDING_COLUMNS, rows.chunks())
-    if brings_news(version, items):
-        await note_chunks(connection, collection, version, *_most(items))
+    written = [item.chunks for item in items]
+    if brings_news(version, written):
+        await note_chunks(connection, collection, version, *_most(written))
 
 
 async def note_chunks(
@@ -45,6 +46,6 @@ async def note_chunks(
         await connection.execute(queries("changes")["log_catalogue_change"], collection.collection_id)
 
 
-def _most(items: Sequence[Item]) -> tuple[int, bool]:
-    chunks = max((len(i.chunks) for i in items), default=1)
-    return chunks, any(c.placed for i in items for c in i.chunks)
+def _most(written: Sequence[Sequence[Chunk]]) -> tuple[int, bool]:
+    most = max((len(chunks) for chunks in written), default=1)
+    return most, any(chunk.placed for chunks in written for chunk in chunks)

@@ -51,7 +51,7 @@ class PostgresItems:
         """See `ItemStore`. Rows are removed and copied in anew: one path for new and known items, and a fast one."""
         ordered = sorted(items, key=lambda i: i.item_id)
         ids = [i.item_id for i in ordered]
-        news = brings_news(version, items)
+        news = brings_news(version, [i.chunks for i in items])
 
         async def write(connection: Any) -> int:
             sql = queries("items")

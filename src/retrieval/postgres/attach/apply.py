@@ -38,7 +38,7 @@ SELECT * FROM unnest($3::text[], $4::smallint[], $5::halfvec[], $6::text[], $7::
 class Applier:
     """Writes the rows of some keys of an attachment; `projections`: by embedding version, where they have one.
 
-    `on_change` is told when a version's properties may have changed.
+    `on_change` is told, before the commit, when a version's properties may have changed.
     """
 
     def __init__(

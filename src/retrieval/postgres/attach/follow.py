@@ -64,6 +64,7 @@ class AttachmentFollower:
         self._collections = collections
         self._projections = projections
         self._wake = asyncio.Event()
+        self._news = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -119,12 +120,20 @@ class AttachmentFollower:
         return worked
 
     async def _batch(self, attachment_id: int) -> bool:
+        self._news = False
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(queries("attachments")["claim_attachment"], attachment_id)
             if row is None:
                 return False  # another process has it
             steps = {"requested": self._settle, "failed": self._retry}
-            return await self._guarded(connection, row, steps.get(row["state"], self._advance))
+            worked = await self._guarded(connection, row, steps.get(row["state"], self._advance))
+        if self._news:
+            # Not before the commit: a search in between would keep what was.
+            self._collections.forget()
+        return worked
+
+    def _note_news(self) -> None:
+        self._news = True
 
     async def _guarded(self, connection: Any, row: Any, step: Any) -> bool:
         """Do a step; an error that waiting does not mend stays with the attachment until it is tried again."""
@@ -176,7 +185,7 @@ class AttachmentFollower:
     async def _advance(self, connection: Any, row: Any) -> None:
         """What triggers noted, and the next page of a backfill."""
         plan = await self._plan(connection, row)
-        applier = Applier(row["attachment_id"], plan, await self._projections_of(plan), self._collections.forget)
+        applier = Applier(row["attachment_id"], plan, await self._projections_of(plan), self._note_news)
         sql = queries("attachments")
         await connection.fetchrow(queries("items")["write_together"], row["collection_id"])
         taken = await connection.fetch(sql["take_changes"], row["attachment_id"], CHANGED_KEYS)
