@@ -176,7 +176,8 @@ async def test_the_record_of_jobs_is_pruned(postgres: Stores, connection: Any, n
 MANY_JOBS = """
 INSERT INTO retrieval.pgqueuer (priority, status, entrypoint, dedupe_key, payload)
 SELECT
-    n % 3, (ARRAY['queued', 'picked', 'failed'])[1 + n % 3]::retrieval.pgqueuer_status, 'embed:' || n % 50, 'plan:' || n, ''
+    n % 3, (ARRAY['queued', 'picked', 'failed'])[1 + n % 3]::retrieval.pgqueuer_status, 'embed:' || n % 50,
+    'plan:' || n, ''
 FROM generate_series(1, 6000) AS n
 """
 PLANS = (
