@@ -44,9 +44,19 @@ async def create(stores: Stores, name: str, *, embeds_text: bool = True) -> Coll
 async def add_version(stores: Stores, name: str, *, model: str = "model-b") -> tuple[Collection, EmbeddingVersion]:
     """A second version that embeds texts, its jobs queued."""
     made = await stores.collections.create_version(name, EmbeddingVersion(0, 0, model, DIM, embeds_text=True))
-    while await stores.embedding_jobs.backfill():
-        pass
-    return await stores.collections.get(name), made
+    collection = await stores.collections.get(name)
+    await until_queued(stores, collection, made)
+    return collection, made
+
+
+async def until_queued(stores: Stores, collection: Collection, version: EmbeddingVersion) -> None:
+    """Give all texts their jobs; the store's own task may be at it, too, and have the version to itself."""
+    while True:
+        await stores.embedding_jobs.backfill()
+        counts = await stores.embedding_jobs.counts(collection, version)
+        if counts.outstanding <= counts.queued + counts.leased + counts.retrying:
+            return
+        await asyncio.sleep(0.01)
 
 
 async def write(stores: Stores, collection: Collection, *items: Item, version: int = 0) -> None:

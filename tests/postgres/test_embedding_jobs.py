@@ -138,8 +138,8 @@ async def test_queueing_what_is_there_goes_on_where_it_was(
         "UPDATE retrieval.embedding_versions SET backfill_after = 'i04' WHERE version_id = $1", made.version_id
     )
     await connection.execute("DELETE FROM retrieval.pgqueuer WHERE entrypoint = $1", f"embed:{made.version_id}")
-    while await postgres.embedding_jobs.backfill():
-        pass
+    while await connection.fetchval(left, made.version_id) is not None:
+        await postgres.embedding_jobs.backfill()
     counts = await postgres.embedding_jobs.counts(collection, made)
     assert (counts.queued, counts.outstanding) == (30, 35)
 
