@@ -17,6 +17,7 @@ from retrieval.application.query_embedder import no_embedder
 from retrieval.application.rank_items import RankItems, rank_items
 from retrieval.application.search import SearchPipeline
 from retrieval.application.similar_items import SeedStrategy, SimilarItems, search_similar_items
+from retrieval.domain.errors import FailedPreconditionError
 from retrieval.domain.filters import matches
 from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.search import SearchOptions, SearchParams, SearchResult, Source
@@ -100,6 +101,13 @@ def make_backend(name: str, stores: Stores) -> Backend:
 def exact_backend(stores: Stores) -> Backend:
     """Exact searches of any stores: for what does not depend on an index."""
     return Backend("exact", stores, Source.EXACT, Source.EXACT, 1.0)
+
+
+async def assert_not_ready(backend: Backend, request: Request) -> None:
+    """The backend has no index that could answer, and says so."""
+    with pytest.raises(FailedPreconditionError) as caught:
+        await backend.search(request)
+    assert caught.value.reason == "INDEX_NOT_READY"
 
 
 BACKENDS = ("reference", "exact", "hnsw", "ivfflat", "faiss", "faiss_delta")

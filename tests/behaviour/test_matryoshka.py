@@ -10,6 +10,7 @@ import pytest
 from retrieval.application.matryoshka import Matryoshka, search_matryoshka
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.domain.search import IndexScope, SearchOptions, SearchParams, Shortfall, Source, Stage
+from tests.backends import assert_not_ready
 
 if TYPE_CHECKING:
     from tests.backends import Agreement, Backend, Oracle
@@ -22,12 +23,6 @@ FUNNELS = [
     (Stage(16, 300), Stage(40, 100), Stage(64, 10)),
     (Stage(64, 10),),
 ]
-
-
-async def assert_not_ready(backend: Backend, request: Matryoshka) -> None:
-    with pytest.raises(FailedPreconditionError) as caught:
-        await backend.search(request)
-    assert caught.value.reason == "INDEX_NOT_READY"
 
 
 async def test_default_stages(agreement: Agreement, catalogue: DataSet) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LABELS = {"both": None, "positive": True, "negative": False}
 JOB_S = 3600.0
@@ -32,9 +36,10 @@ def make_parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load", help="load a catalogue into a running service")
     load.add_argument("folder", type=Path, metavar="DIR")
     _add_target(load)
-    reembed = commands.add_parser("reembed", help="embed a collection's texts by another model; goes on where it was")
-    _add_reembed(reembed)
-    _add_target(reembed)
+    _add_calling(
+        commands.add_parser("reembed", help="embed a collection's texts by another model; goes on where it was"),
+        _add_reembed,
+    )
     segment = commands.add_parser("build-segment", help="build the next segment of the FAISS cache")
     segment.add_argument("collection")
     segment.add_argument("--version", type=int, default=0, help="embedding version; 0, the default, is the active one")
@@ -43,27 +48,22 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("collection")
     train.add_argument("--fresh", action="store_true", help="begin anew where an earlier run was interrupted")
     train.add_argument("--no-activate", action="store_true", help="register the model only")
-    generate = commands.add_parser("generate-pairs", help="make training pairs from the events of a window")
-    _add_generate(generate)
-    _add_target(generate)
-    export = commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was")
-    _add_export(export)
-    _add_target(export)
-    attach = commands.add_parser("attach", help="have a collection follow a table of the same database")
-    _add_attach(attach)
-    _add_target(attach)
+    _add_calling(
+        commands.add_parser("generate-pairs", help="make training pairs from the events of a window"), _add_generate
+    )
+    _add_calling(
+        commands.add_parser("export-pairs", help="write training pairs into Parquet files; goes on where it was"),
+        _add_export,
+    )
+    _add_calling(
+        commands.add_parser("attach", help="have a collection follow a table of the same database"), _add_attach
+    )
     attached = commands.add_parser("attached", help="show which tables a collection follows")
     attached.add_argument("collection")
     _add_target(attached)
-    resync = commands.add_parser("resync", help="read an attached table again")
-    _add_table(resync)
-    _add_target(resync)
-    detach = commands.add_parser("detach", help="follow a table no more")
-    _add_detach(detach)
-    _add_target(detach)
-    care = commands.add_parser("care", help="show the jobs that come round, or run one now")
-    _add_care(care)
-    _add_target(care)
+    _add_calling(commands.add_parser("resync", help="read an attached table again"), _add_table)
+    _add_calling(commands.add_parser("detach", help="follow a table no more"), _add_detach)
+    _add_calling(commands.add_parser("care", help="show the jobs that come round, or run one now"), _add_care)
     backup = commands.add_parser("backup", help="back up the database, while the service goes on")
     backup.add_argument("file", type=Path, metavar="FILE", help="written with FILE.manifest.json beside it")
     restoring = commands.add_parser("restore", help="restore a backup into a database that no service uses")
@@ -72,6 +72,12 @@ def make_parser() -> argparse.ArgumentParser:
     health = commands.add_parser("health", help="exit 0 when the service says SERVING")
     _add_target(health)
     return parser
+
+
+def _add_calling(parser: argparse.ArgumentParser, add: Callable[[argparse.ArgumentParser], None]) -> None:
+    """A command that calls a running service: its own arguments, and where that is."""
+    add(parser)
+    _add_target(parser)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,8 @@ class PostgresEmbeddingJobs:
         sql = queries("embedding_jobs")
         async with self._database.transaction() as connection:
             jobs, left = await take(connection, version, lease_id, count)
-            await connection.execute(sql["put_back"], [job.id for job in left])
+            if not jobs:
+                return []
             items = {job.id: (job.payload or b"").decode() for job in jobs}
             granted = await connection.fetch(
                 sql["grant_lease"], collection.collection_id, list(items), list(items.values()), lease_s
@@ -80,7 +81,7 @@ class PostgresEmbeddingJobs:
                     text = texts.pop(job.id)
                     size += len(text.encode())
                     leased.append(EmbeddingJob(job.id, items[job.id], text, job.attempts + 1))
-            await connection.execute(sql["put_back"], list(texts))
+            await connection.execute(sql["put_back"], [*texts, *(job.id for job in left)])
             return leased
 
     async def extend(

@@ -126,13 +126,12 @@ async def fail_held(connection: Any, held: Held, failures: Sequence[JobFailure])
         if failure.job_id not in held.same:
             continue
         job, _ = held.same[failure.job_id]
-        record = _record(job, failure.error)
         delay_s = failure_delay_s(failure, job.attempts + 1, random.random())  # noqa: S311  # spreads retries
         if delay_s is None:
             dead.append((job, failure.error))
             outcomes[job.id] = FailOutcome.DEAD
         else:
-            await queue.retry_job(job, timedelta(seconds=delay_s), record)
+            await queue.retry_job(job, timedelta(seconds=delay_s), _record(job, failure.error))
             outcomes[job.id] = FailOutcome.RETRY
     await _bury(connection, dead)
     return outcomes
