@@ -86,6 +86,7 @@ fmt-check: $(VENV)/.dev ## Check the format
 lint: $(VENV)/.dev ## Lint Python, imports, protos, migrations and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/check_tasks.py src/retrieval
 	@$(BIN)/buf lint protos
 	@$(if $(MIGRATIONS),$(BIN)/squawk $(MIGRATIONS),echo "squawk: there are no migrations in sql/migrations")
 	@$(BIN)/hadolint Dockerfile

@@ -23,6 +23,10 @@ WHERE b.state IN ('queued', 'building')
 ORDER BY b.queued_at, b.kind = 'attribute' DESC, b.dimension, b.name
 LIMIT 1
 
+-- name: is_wanted
+-- Expects the primary key.
+SELECT true FROM retrieval.index_builds WHERE name = $1
+
 -- name: start_build
 UPDATE retrieval.index_builds SET state = 'building', error = '' WHERE name = $1
 
@@ -80,9 +84,10 @@ WHERE b.version_id = $1
 ORDER BY b.kind, b.dimension, b.name
 
 -- name: table_size
+-- The functions answer NULL where the table was dropped since the look at pg_class.
 SELECT
     greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS row_count,
-    pg_table_size(c.oid) AS table_bytes, pg_stat_get_dead_tuples(c.oid) AS dead_row_count
+    coalesce(pg_table_size(c.oid), 0) AS table_bytes, coalesce(pg_stat_get_dead_tuples(c.oid), 0) AS dead_row_count
 FROM pg_class AS c WHERE c.oid = to_regclass($1)
 
 -- name: collection_of

@@ -108,9 +108,10 @@ FROM retrieval.{partition} TABLESAMPLE SYSTEM ({percent})
 
 -- name: version_facts
 -- Rows, and indexes that are ready. The statistics collector may lag by a second; reltuples until the next analyze.
+-- pg_relation_size answers NULL where the table was dropped since the look at pg_class.
 SELECT
     greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint AS row_estimate,
-    pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages,
+    coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0) AS pages,
     coalesce((
         SELECT jsonb_agg(jsonb_build_object(
             'kind', b.kind, 'dimension', b.dimension, 'lists', b.lists, 'generation', b.generation))

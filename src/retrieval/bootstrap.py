@@ -15,6 +15,7 @@ from retrieval.application.embedding_worker import EmbeddingWorker
 from retrieval.application.query_embedder import QueryEmbedder
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import to_environment
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.domain.model_bytes import to_bytes
@@ -63,31 +64,36 @@ async def serving(
     stays NOT_SERVING until `RunningServer.ready()` is called. `reuse_port`: other processes serve on the same
     port.
     """
-    adapter = ReferenceAdapter() if memory else PostgresAdapter(settings)
+    tasks = TaskSupervisor()
+    adapter = ReferenceAdapter() if memory else PostgresAdapter(settings, tasks)
     try:
-        stores = await (adapter.open() if isinstance(adapter, ReferenceAdapter) else adapter.open(migrate=migrate))
+        if isinstance(adapter, ReferenceAdapter):
+            stores = await adapter.open()
+        else:
+            stores = await adapter.open(migrate=migrate, wait_s=settings.database_wait_s)
         async with AsyncExitStack() as stack:
             if isinstance(adapter, PostgresAdapter) and settings.cache_bytes:
                 where = replace(settings, database_url=await adapter.url(), cache_dir=settings.segment_dir.absolute())
                 build = BuildProcess(to_environment(where))
-                stores = await stack.enter_async_context(cached(adapter, stores, settings, build))
+                stores = await stack.enter_async_context(cached(adapter, stores, settings, build, tasks))
             http = http_embedders(settings)
             stack.push_async_callback(Embedders(*http).close)
             local = LocalTextEmbedder(MODEL, DIMENSION, WordLlamaEmbedder)
             # A query without the local model is told what to install; jobs are left to others.
             known = Embedders(*http, *([local] if is_installed() else []))
             worker = EmbeddingWorker(stores, known, settings.embedding_lease_s)
-            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(Embedders(*http, local)))
+            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(Embedders(*http, local)), tasks=tasks)
             service.candidates.open()
             stack.push_async_callback(service.candidates.close)
             server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)
-            worker.start()
+            worker.start(tasks)
             stack.push_async_callback(worker.stop)
             try:
                 yield server
             finally:
                 await server.drain()
     finally:
+        await tasks.stop()
         await adapter.close()
 
 
@@ -121,11 +127,15 @@ def http_embedders(settings: Settings) -> list[TextEmbedder]:
 
 @asynccontextmanager
 async def cached(
-    adapter: PostgresAdapter, stores: Stores, settings: Settings, build: Build | None = None
+    adapter: PostgresAdapter,
+    stores: Stores,
+    settings: Settings,
+    build: Build | None = None,
+    tasks: TaskSupervisor | None = None,
 ) -> AsyncIterator[Stores]:
     """The stores with the FAISS cache in front of the index. `build`: None builds segments in this process."""
     build = build or SegmentBuilder(adapter.changes, settings.segment_dir)
-    cache = FaissCache(adapter.changes, stores.collections, cache_settings(settings), build)
+    cache = FaissCache(adapter.changes, stores.collections, cache_settings(settings), build, tasks or TaskSupervisor())
     try:
         await cache.start()
         index = CachedIndex(cache, stores.index, stores.projections)
@@ -245,7 +255,7 @@ async def prepared_database(settings: Settings, *, migrate: bool) -> AsyncIterat
     """URL of the configured database, ready for servers; an embedded one runs for as long as the block does."""
     adapter = PostgresAdapter(settings)
     try:
-        yield await adapter.prepare(migrate=migrate)
+        yield await adapter.prepare(migrate=migrate, wait_s=settings.database_wait_s)
     finally:
         await adapter.close()
 

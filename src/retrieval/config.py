@@ -70,6 +70,8 @@ class Settings:
     """PEM file of its key, without a password."""
     workers: int = 1
     """Processes that serve on the port. Connections and calls in flight are counted in each of them."""
+    database_wait_s: float = 60.0
+    """`serve` that starts while the database is away waits for it so long. 0: not at all."""
     search_connections: int = 8
     """Database connections for searches: more do not help once every core is busy."""
     write_connections: int = 6
@@ -151,6 +153,8 @@ class Settings:
         for setting in _NOT_NEGATIVE:
             if getattr(self, setting) < 0:
                 raise SettingsError(f"RETRIEVAL_{setting.upper()} must not be negative")
+        if not self.database_wait_s >= 0:
+            raise SettingsError("RETRIEVAL_DATABASE_WAIT_S must not be negative")
         if not self.embedding_timeout_s > 0:
             raise SettingsError("RETRIEVAL_EMBEDDING_TIMEOUT_S must be positive")
         if not self.embedding_lease_s >= 1:

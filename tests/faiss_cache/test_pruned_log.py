@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings
 from retrieval.domain.model import Viewer
 from retrieval.domain.search import SearchOptions, Source
@@ -32,7 +33,7 @@ async def shorten_log(ground: Ground) -> None:
     assert database is not None
     async with database.connection() as connection:
         await connection.execute("UPDATE retrieval.change_log SET created_at = created_at - interval '25 hours'")
-    jobs = PostgresEmbeddingJobs(database, lambda: None)
+    jobs = PostgresEmbeddingJobs(database, TaskSupervisor(), lambda: None)
     pruning = Pruning(database, Settings(), PostgresPairs(database), PostgresBandits(database), jobs, kept_changes=0)
     assert await pruning.changes() > 0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings, SettingsError
 from retrieval.domain.engagement import EVENT_TYPES, HOUR_US, ItemCounts, user_hash
 from retrieval.domain.model import Event, Item
@@ -251,7 +252,7 @@ def test_payloads_read_back() -> None:
 async def test_other_processes_hear_who_changed(
     stores: Stores, collection: Collection, database: Database, connection: asyncpg.Connection
 ) -> None:
-    feed = PostgresUserFeed(database)
+    feed = PostgresUserFeed(database, TaskSupervisor())
     heard: asyncio.Queue[tuple[int | None, frozenset[int]]] = asyncio.Queue()
     feed.subscribe(lambda *change: heard.put_nowait(change))
 

@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from retrieval.application.maintenance_ports import JobReport, JobResult, MaintenanceJob, RunOutcome
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings, SettingsError, load_settings
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres import maintenance as module
 from retrieval.postgres import pruning as pruning_module
 from retrieval.postgres.bandits import PostgresBandits
-from retrieval.postgres.chores import Chores
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.maintenance import PostgresMaintenance
@@ -78,7 +78,7 @@ class Work:
 def server(database: Database, **jobs: Work) -> PostgresMaintenance:
     """What one server has of the maintenance; several share a database."""
     made = [MaintenanceJob(name, 3600.0, work, f"the job {name}") for name, work in jobs.items()]
-    return PostgresMaintenance(database, made, Chores(), 30.0)
+    return PostgresMaintenance(database, made, TaskSupervisor(), 30.0)
 
 
 async def report(maintenance: PostgresMaintenance, name: str) -> JobReport:
@@ -265,7 +265,7 @@ async def old_runs(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 def pruning(database: Database, kept_changes: int = 0, **settings: int) -> Pruning:
-    jobs = PostgresEmbeddingJobs(database, lambda: None)
+    jobs = PostgresEmbeddingJobs(database, TaskSupervisor(), lambda: None)
     return Pruning(
         database, Settings(**settings), PostgresPairs(database), PostgresBandits(database), jobs, kept_changes
     )
@@ -364,11 +364,9 @@ async def test_due_jobs_run_in_the_background(database: Database, connection: as
     work = Work()
     maintenance = server(database, tidy=work)
     await maintenance.jobs()
-    chores = Chores()
-    chores.start("maintenance", maintenance.run_due, 0.01)
+    task = TaskSupervisor().start("maintenance", maintenance.run_due, 0.01)
     await make_due(connection)
     await asyncio.wait_for(work.begun.wait(), PATIENCE_S)
-    await chores.stop()
-    chore = chores.named("maintenance")
-    assert chore is not None
-    assert chore.succeeded_at is None or chore.succeeded_at <= time.time_ns() // 1000
+    await task.stop()
+    succeeded_at = task.report().last_success_at
+    assert succeeded_at is None or succeeded_at <= time.time_ns() // 1000

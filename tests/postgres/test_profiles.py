@@ -13,6 +13,7 @@ import pytest
 from retrieval.application.candidates.profile import ProfileRequest
 from retrieval.application.erase_user import erase_user
 from retrieval.application.service import Service
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings
 from retrieval.domain.engagement import user_hash
 from retrieval.domain.errors import NotFoundError
@@ -56,7 +57,7 @@ async def test_this_process_is_told_before_the_write_returns(
 ) -> None:
     """And does not have to hear of it from Postgres."""
     monkeypatch.setattr(Listener, "start", lambda _: None)
-    feed = PostgresUserFeed(database)
+    feed = PostgresUserFeed(database, TaskSupervisor())
     profiles = PostgresProfiles(database, feed)
     heard: list[tuple[int | None, frozenset[int]]] = []
     feed.subscribe(lambda *change: heard.append(change))
@@ -70,7 +71,7 @@ async def test_this_process_is_told_before_the_write_returns(
 
 
 async def test_other_processes_hear_of_vectors(postgres: Stores, collection: Collection, database: Database) -> None:
-    feed = PostgresUserFeed(database)
+    feed = PostgresUserFeed(database, TaskSupervisor())
     heard: asyncio.Queue[tuple[int | None, frozenset[int]]] = asyncio.Queue()
     feed.subscribe(lambda *change: heard.put_nowait(change))
     async with soon():

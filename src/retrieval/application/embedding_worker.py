@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from retrieval.application.embedders import TextRefused
 from retrieval.application.search import pick_version
+from retrieval.application.task_supervisor import for_each
 from retrieval.domain.chunking import split_text
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, RetrievalError
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
     from retrieval.application.embedders import Embedders, TextEmbedder
     from retrieval.application.ports import Stores
+    from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
     from retrieval.domain.embedding_jobs import EmbeddingJob
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.domain.projection import Projection
 
+TASK = "embedding-worker"
 LEASE_S = 60.0
 OVERLAP = 10
 """Parts of a text overlap by the tenth part of their length, so that what is said at a cut is whole in one of them."""
@@ -52,42 +55,36 @@ class EmbeddingWorker:
         self._stores = stores
         self._embedders = embedders
         self._lease_s = lease_s
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
         self._rests: dict[str, tuple[float, float]] = {}
 
-    def start(self) -> None:
+    def start(self, tasks: TaskSupervisor) -> None:
         """Begin to work."""
-        self._task = asyncio.create_task(self._run(), name="embedding-worker")
+        self._task = tasks.start(TASK, self._step, lambda: self._stores.embedding_jobs.wait(POLL_S))
 
     async def stop(self) -> None:
         """Stop; jobs under way are given back."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
             self._task = None
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                if not await self.work():
-                    await self._stores.embedding_jobs.wait(POLL_S)
-            except RetrievalError as error:
-                log.warning("embedding jobs are taken up again shortly: %s", error.message)
-                await asyncio.sleep(POLL_S)
-            except Exception:
-                log.exception("embedding jobs are taken up again shortly")
-                await asyncio.sleep(POLL_S)
+    async def _step(self) -> None:
+        """Do all there is to do."""
+        while await self.work():
+            pass
 
     async def work(self) -> bool:
         """Do a batch of each version that has jobs and whose model is known here; whether there was one."""
-        worked = False
-        for name, number in await self._stores.embedding_jobs.due():
-            collection = await self._stores.collections.get(name)
-            version = pick_version(collection, number)
-            embedder = self._embedders.of(version)
-            if embedder is not None and time.monotonic() >= self._rests.get(embedder.model, (0.0, 0.0))[0]:
-                worked |= await self._work_on(collection, version, embedder)
-        return worked
+        return await for_each(await self._stores.embedding_jobs.due(), self._batch_of)
+
+    async def _batch_of(self, due: tuple[str, int]) -> bool:
+        name, number = due
+        collection = await self._stores.collections.get(name)
+        version = pick_version(collection, number)
+        embedder = self._embedders.of(version)
+        if embedder is None or time.monotonic() < self._rests.get(embedder.model, (0.0, 0.0))[0]:
+            return False
+        return await self._work_on(collection, version, embedder)
 
     async def _work_on(self, collection: Collection, version: EmbeddingVersion, embedder: TextEmbedder) -> bool:
         jobs_of, lease_id = self._stores.embedding_jobs, uuid4()
@@ -97,7 +94,7 @@ class EmbeddingWorker:
             )
             if not jobs:
                 return False
-            extending = asyncio.create_task(self._extend(collection, version, lease_id))
+            extending = asyncio.create_task(self._extend(collection, version, lease_id))  # awaited: below
             try:
                 parts = [cut(job.text, version) for job in jobs]
                 texts = [job.text[start:end] for job, spans in zip(jobs, parts, strict=True) for start, end in spans]
@@ -123,8 +120,8 @@ class EmbeddingWorker:
             await asyncio.sleep(self._lease_s / EXTENSIONS)
             try:
                 await self._stores.embedding_jobs.extend(collection, version, lease_id, self._lease_s)
-            except RetrievalError as error:
-                log.warning("a lease could not be extended: %s", error.message)
+            except Exception:
+                log.warning("a lease could not be extended", exc_info=True)
 
     async def _give_back(self, collection: Collection, version: EmbeddingVersion, lease_id: UUID) -> None:
         """Without this the jobs would wait until the lease runs out."""

@@ -56,7 +56,8 @@ class JobRun:
 class JobReport:
     """A job as it stands. Moments are microseconds since the epoch, None where there is none.
 
-    A `continuous` job goes on all the time in every server and has no runs; `lag_s` is how far it is behind.
+    A `continuous` job goes on all the time in every server and has no runs; `lag_s` is how far it is behind, and the
+    last three fields are those of its background task: see `TaskReport`.
     """
 
     name: str
@@ -69,6 +70,9 @@ class JobReport:
     last_success_at: int | None = None
     consecutive_failures: int = 0
     lag_s: float = 0.0
+    restarts: int = 0
+    last_failure: str = ""
+    last_failure_at: int | None = None
 
 
 class MaintenanceStore(Protocol):

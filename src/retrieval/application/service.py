@@ -11,6 +11,7 @@ from retrieval.application.limits import Limits
 from retrieval.application.query_embedder import QueryEmbedder, no_embedder
 from retrieval.application.recall import RecallHistory
 from retrieval.application.search import SearchPipeline
+from retrieval.application.task_supervisor import TaskSupervisor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the use cases run on. `is_alive` tells whether the store answers; `embedder` makes vectors of texts."""
+    """What the use cases run on.
+
+    `is_alive` tells whether the store answers; `embedder` makes vectors of texts; `tasks` runs what goes on in the
+    background.
+    """
 
     stores: Stores
     is_alive: Callable[[], Awaitable[bool]]
     limits: Limits = field(default_factory=Limits)
     recalls: RecallHistory = field(default_factory=RecallHistory)
     embedder: QueryEmbedder = field(default_factory=no_embedder)
+    tasks: TaskSupervisor = field(default_factory=TaskSupervisor)
     candidates: CandidateEngine = field(init=False)
     profiles: UserProfiles = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "candidates", CandidateEngine(self.stores, self.pipeline))
+        object.__setattr__(self, "candidates", CandidateEngine(self.stores, self.pipeline, self.tasks))
         object.__setattr__(self, "profiles", UserProfiles(self.stores, self.candidates.states))
 
     @property

@@ -17,9 +17,10 @@ from retrieval.bootstrap import prepared_database, serving
 from retrieval.cli.loading import collection_name, load_catalogue
 from retrieval.cli.welcome import print_welcome
 from retrieval.config import SettingsError, to_environment
+from retrieval.domain.errors import UnavailableError
 from retrieval.transport.fronts.choice import choose
 from retrieval.transport.fronts.front import Address
-from retrieval.workers.line import SupervisorLine
+from retrieval.workers.line import STORE_AWAY, SupervisorLine
 from retrieval.workers.port import reserved
 from retrieval.workers.supervisor import Supervisor
 
@@ -50,8 +51,8 @@ async def serve(settings: Settings, options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if options.worker is not None:
-        await _work(settings, stop)
-    elif settings.workers > 1:
+        return await _work(settings, stop)
+    if settings.workers > 1:
         await _supervise(settings, options, stop)
     else:
         await _serve_alone(settings, options, stop)
@@ -80,7 +81,13 @@ async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyn
         async with prepared_database(settings, migrate=options.migrate) as url:
             settings = dataclasses.replace(settings, port=port, database_url=url)
             command = (sys.executable, "-m", "retrieval.cli.main", "serve")
-            supervisor = Supervisor(command, os.environ | to_environment(settings), settings.workers, settings.drain_s)
+            supervisor = Supervisor(
+                command,
+                os.environ | to_environment(settings),
+                settings.workers,
+                settings.drain_s,
+                settings.database_wait_s,
+            )
             try:
                 if not await _unless(stop, supervisor.start()):
                     return
@@ -94,9 +101,10 @@ async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyn
                 await supervisor.stop()
 
 
-async def _work(settings: Settings, stop: asyncio.Event) -> None:
+async def _work(settings: Settings, stop: asyncio.Event) -> int:
+    """Serve as one of several processes; returns the exit code."""
     line = SupervisorLine(stop)
-    listening = asyncio.create_task(line.listen())
+    listening = asyncio.create_task(line.listen())  # awaited: below
     try:
         async with serving(settings, warming=True, reuse_port=True) as server:
             _settle()
@@ -106,6 +114,13 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
                 server.ready()
             await stop.wait()
             log.info("draining")
+    except UnavailableError as error:
+        if error.reason != UnavailableError.reason:
+            raise
+        log.warning("gives up: %s", error.message)
+        return STORE_AWAY
+    else:
+        return 0
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -122,8 +137,8 @@ async def _load(settings: Settings, port: int, folder: Path, stop: asyncio.Event
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
     """Whether `work` came to its end before `stop`, which cancels it. Its error is passed on."""
-    working = asyncio.create_task(work)
-    stopped = asyncio.create_task(stop.wait())
+    working = asyncio.create_task(work)  # awaited: below
+    stopped = asyncio.create_task(stop.wait())  # awaited: below
     try:
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():

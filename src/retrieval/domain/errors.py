@@ -73,7 +73,13 @@ class PermissionDeniedError(RetrievalError):
     reason = "PERMISSION_DENIED"
 
 
-class OverloadedError(RetrievalError):
+class ResourceExhaustedError(RetrievalError):
+    """Something that the service needs is used up."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+
+class OverloadedError(ResourceExhaustedError):
     """The service sheds load; try again after `retry_after_s` seconds."""
 
     reason = "OVERLOADED"
@@ -87,6 +93,12 @@ class UnavailableError(RetrievalError):
     """The store cannot be reached at the moment; try again."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class ConflictError(UnavailableError):
+    """Other writers got in between; the same request succeeds when it is tried again."""
+
+    reason = "WRITE_CONFLICT"
 
 
 class DeadlineExceededError(RetrievalError):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from retrieval.application.cache_ports import CacheReport, CacheState, CalibratedPlan
-from retrieval.domain.errors import RetrievalError
+from retrieval.application.task_supervisor import CACHE_FOLLOWER, CACHE_SEGMENTS
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.follower import Follower
-from retrieval.faiss_cache.keeper import LOOK_S, RETRY_S, Keeper
+from retrieval.faiss_cache.keeper import LOOK_S, Keeper
 from retrieval.faiss_cache.resident import Resident
 
 if TYPE_CHECKING:
@@ -19,13 +17,12 @@ if TYPE_CHECKING:
 
     from retrieval.application.cache_ports import ChangeFeed
     from retrieval.application.ports import CollectionStore
+    from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
     from retrieval.domain.model import EmbeddingVersion
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.keeper import Build
     from retrieval.faiss_cache.manifest import Manifest
     from retrieval.faiss_cache.view import View
-
-log = logging.getLogger("retrieval.cache")
 
 _PAGE = 1000
 
@@ -33,14 +30,22 @@ _PAGE = 1000
 class FaissCache:
     """Holds the active version of every collection. `start` returns once segments on disk are served."""
 
-    def __init__(self, feed: ChangeFeed, collections: CollectionStore, settings: CacheSettings, build: Build) -> None:
+    def __init__(
+        self,
+        feed: ChangeFeed,
+        collections: CollectionStore,
+        settings: CacheSettings,
+        build: Build,
+        tasks: TaskSupervisor,
+    ) -> None:
         self._feed = feed
         self.collections = collections
         self._settings = settings
         self._build = build
         self._residents: dict[int, Resident] = {}
         self._by_name: dict[str, Resident] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._supervisor = tasks
+        self._tasks: list[BackgroundTask] = []
         self.follower = Follower(feed, settings, self._residents, self._refresh)
         self.keeper: Keeper
 
@@ -50,13 +55,16 @@ class FaissCache:
         await self._refresh()
         await self.keeper.look()
         await self.follower.step()
-        self._tasks = [asyncio.create_task(self.follower.run()), asyncio.create_task(self._keep())]
+        self._tasks = [
+            # Vital: until it follows again every search goes to the store, at many times the cost.
+            self._supervisor.start(CACHE_FOLLOWER, self.follower.step, self.follower.pause, vital=True),
+            self._supervisor.start(CACHE_SEGMENTS, self._keep, LOOK_S),
+        ]
 
     async def stop(self) -> None:
         """Stop following; a build under way is ended."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.stop()
         if self._tasks:
             self.keeper.close()
 
@@ -108,17 +116,10 @@ class FaissCache:
         self.keeper.demand(version.version_id)
 
     async def _keep(self) -> None:
-        while True:
-            try:
-                if await self.keeper.look():
-                    await self.follower.step()
-                await self.keeper.build_due()
-            except RetrievalError as error:
-                log.info("the cache cannot be kept up: %s", error.message)
-            except OSError as error:
-                log.warning("the folder of the cache cannot be used: %s", error)
-                await asyncio.sleep(RETRY_S)
-            await asyncio.sleep(LOOK_S)
+        """Take over segments that are new on disk, and build those that are due."""
+        if await self.keeper.look():
+            await self.follower.step()
+        await self.keeper.build_due()
 
     async def _refresh(self) -> None:
         """Take on the collections as they are now."""

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from retrieval.domain.errors import NotFoundError, RetrievalError
+from retrieval.domain.errors import NotFoundError
 from retrieval.faiss_cache.manifest import SegmentError
 
 if TYPE_CHECKING:
@@ -62,14 +62,9 @@ class Follower:
             return False
         return True
 
-    async def run(self) -> None:
-        """Follow until cancelled; trouble with the store is waited out."""
-        while True:
-            try:
-                await self.step()
-            except RetrievalError as error:
-                log.info("the cache cannot follow: %s", error.message)
-            await self._feed.wait(self._settings.heartbeat_s)
+    async def pause(self) -> None:
+        """Wait until another step is worth it."""
+        await self._feed.wait(self._settings.heartbeat_s)
 
     async def step(self, until: str = "") -> None:
         """Come to what is committed now. `until`: a token; nothing is to be done where another step brought it in."""

@@ -155,7 +155,7 @@ class Resident:
 
 async def _append(delta: Delta, batch: RowBatch) -> None:
     """Append in a thread; when cancelled, wait for the thread first, since nobody else may touch the delta before."""
-    appending = asyncio.ensure_future(asyncio.to_thread(delta.append, batch))
+    appending = asyncio.ensure_future(asyncio.to_thread(delta.append, batch))  # awaited: below
     try:
         await asyncio.shield(appending)
     except asyncio.CancelledError:

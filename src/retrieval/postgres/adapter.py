@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING
 
 from retrieval.application.maintenance_ports import MaintenanceJob
 from retrieval.application.ports import Stores
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.attach.attachments import PostgresAttachments
 from retrieval.postgres.attach.follow import AttachmentFollower
 from retrieval.postgres.bandits import PostgresBandits
 from retrieval.postgres.changes import PostgresChanges
-from retrieval.postgres.chores import Chores
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
@@ -40,14 +43,23 @@ from retrieval.postgres.user_feed import PostgresUserFeed
 
 if TYPE_CHECKING:
     from retrieval.application.cache_ports import ChangeFeed
+    from retrieval.application.task_supervisor import BackgroundTask
     from retrieval.config import Settings
+
+
+LOOK_AGAIN_S = 1.0
+"""Between two looks for a database that is away."""
+
+log = logging.getLogger(__name__)
 
 
 class PostgresAdapter:
     """Opens and closes everything that concerns Postgres, the embedded server included."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tasks: TaskSupervisor | None = None) -> None:
         self._settings = settings
+        self._tasks = tasks or TaskSupervisor()
+        self._chores: list[BackgroundTask] = []
         self._embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
         self._database: Database | None = None
         self._builder: PostgresIndexBuilder | None = None
@@ -56,33 +68,43 @@ class PostgresAdapter:
         self._embedding_jobs: PostgresEmbeddingJobs | None = None
         self.follower: AttachmentFollower | None = None
         """Follows attached tables, from `open` on."""
-        self._chores = Chores()
 
     async def url(self) -> str:
         """URL of the database; starts the embedded server where there is no other."""
         return self._settings.database_url or (await self._embedded.start() if self._embedded else "")
 
-    async def prepare(self, *, migrate: bool) -> str:
+    async def prepare(self, *, migrate: bool, wait_s: float = 0.0) -> str:
         """URL of a database with the schema of this release: it is migrated, or refused where it is outdated.
 
-        The embedded database is always migrated: nobody else looks after it.
+        The embedded database is always migrated: nobody else looks after it. One that is away is waited for up to
+        `wait_s` seconds.
 
         Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR), UnavailableError.
         """
         url = await self.url()
-        if migrate or self._embedded is not None:
-            await Migrator(url).up()
-        else:
-            await require_current_schema(url)
-        return url
+        give_up_at = time.monotonic() + wait_s
+        while True:
+            try:
+                if migrate or self._embedded is not None:
+                    await Migrator(url).up()
+                else:
+                    await require_current_schema(url)
+            except UnavailableError as error:
+                left_s = give_up_at - time.monotonic()
+                if error.reason != UnavailableError.reason or left_s <= 0:
+                    raise
+                log.warning("waiting for the database, for %.0f s more (RETRIEVAL_DATABASE_WAIT_S)", left_s)
+                await asyncio.sleep(min(LOOK_AGAIN_S, left_s))
+            else:
+                return url
 
-    async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
+    async def open(self, *, migrate: bool, chores: bool = True, wait_s: float = 0.0) -> Stores:
         """Prepare the database, connect and return the stores. Raises: as `prepare`.
 
         Without `chores`, others add up events, make trends, queue texts to embed, follow attached tables and run the
         jobs that come round.
         """
-        url = await self.prepare(migrate=migrate)
+        url = await self.prepare(migrate=migrate, wait_s=wait_s)
         self._database = Database(url, self._settings)
         await self._database.open()
         facts = FactsCache(self._database)
@@ -90,26 +112,29 @@ class PostgresAdapter:
         self._builder = PostgresIndexBuilder(
             self._database, collections, facts.forget, self._settings.maintenance_work_mem_mb
         )
-        self._builder.start()
-        self._changes = PostgresChanges(self._database)
-        self._user_feed = PostgresUserFeed(self._database)
-        self._embedding_jobs = PostgresEmbeddingJobs(self._database, collections.forget)
+        self._builder.start(self._tasks)
+        self._changes = PostgresChanges(self._database, self._tasks)
+        self._user_feed = PostgresUserFeed(self._database, self._tasks)
+        self._embedding_jobs = PostgresEmbeddingJobs(self._database, self._tasks, collections.forget)
         database, folder, trending = self._database, EventFolder(self._database), TrendingLists(self._database)
         retention = Retention(self._database, self._settings.event_retention_days)
         pairs, bandits = PostgresPairs(self._database), PostgresBandits(self._database)
         pruning = Pruning(self._database, self._settings, pairs, bandits, self._embedding_jobs)
         jobs = self._jobs(retention, pruning, IndexHealth(self._database, self._builder))
-        maintenance = PostgresMaintenance(self._database, jobs, self._chores, self._settings.trending_refresh_s)
+        maintenance = PostgresMaintenance(self._database, jobs, self._tasks, self._settings.trending_refresh_s)
         if chores:
-            self._chores.start("queueing texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S)
-            self._chores.start(FOLDING, folder.fold, FOLD_INTERVAL_S)
-            self._chores.start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s)
-            self._chores.start("maintenance", maintenance.run_due, LOOK_S)
+            start = self._tasks.start
+            self._chores = [
+                start("queue-texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S),
+                start(FOLDING, folder.fold, FOLD_INTERVAL_S),
+                start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s),
+                start("maintenance", maintenance.run_due, LOOK_S),
+            ]
         profiles = PostgresProfiles(self._database, self._user_feed)
         projections = PostgresProjections(self._database)
         self.follower = AttachmentFollower(self._database, collections, projections)
         if chores:
-            self.follower.start()
+            self.follower.start(self._tasks)
         return Stores(
             collections,
             PostgresItems(self._database, collections.forget),
@@ -160,7 +185,8 @@ class PostgresAdapter:
 
     async def close(self) -> None:
         """Stop listening, building and chores, close connections, leave the embedded server."""
-        await self._chores.stop()
+        for chore in self._chores:
+            await chore.stop()
         if self._embedding_jobs is not None:
             await self._embedding_jobs.stop()
         if self.follower is not None:

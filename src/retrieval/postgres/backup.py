@@ -14,9 +14,9 @@ import asyncpg
 
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres.backup_manifest import CHUNK_BYTES, FORMAT, BackupManifest, manifest_path
-from retrieval.postgres.database import translated
 from retrieval.postgres.programs import Complaints, find_program, running, without_password
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.store_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from retrieval.application.bandit_ports import RewardReceipt
 from retrieval.domain.bandit import MAX_HALF_LIVES, Arm
-from retrieval.domain.errors import NotFoundError
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment
 
@@ -41,20 +38,17 @@ class PostgresBandits:
 
     async def log(self, collection: Collection, decision: Decision) -> None:
         """See `BanditStore`."""
-        try:
-            async with self._database.connection() as connection:
-                await connection.execute(
-                    queries("bandit")["log_decision"],
-                    decision.decision_id,
-                    collection.collection_id,
-                    decision.context_hash,
-                    decision.strategy,
-                    decision.propensity,
-                    decision.user_id,
-                    to_moment(decision.decided_at_us),
-                )
-        except asyncpg.ForeignKeyViolationError as error:
-            raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error
+        async with self._database.connection() as connection:
+            await connection.execute(
+                queries("bandit")["log_decision"],
+                decision.decision_id,
+                collection.collection_id,
+                decision.context_hash,
+                decision.strategy,
+                decision.propensity,
+                decision.user_id,
+                to_moment(decision.decided_at_us),
+            )
 
     async def reward(
         self, collection: Collection, decision_id: str, reward: float, now_us: int, half_life_us: int

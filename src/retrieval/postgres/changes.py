@@ -11,16 +11,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.cache_ports import Changes
-from retrieval.postgres.database import translated
 from retrieval.postgres.positions import SnapshotPosition
 from retrieval.postgres.row_batches import row_batches
 from retrieval.postgres.sql_files import queries
+from retrieval.postgres.store_errors import translated
 from retrieval.postgres.wakeups import Wakeups
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from retrieval.application.cache_ports import Position, RowBatch
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.postgres.database import Database
 
@@ -65,9 +66,9 @@ class PostgresSnapshot:
 class PostgresChanges:
     """Looks at the database, and waits until another look is worth it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tasks: TaskSupervisor) -> None:
         self._database = database
-        self._wakeups = Wakeups(database)
+        self._wakeups = Wakeups(database, tasks)
         self._identity = ""
 
     async def identity(self) -> str:

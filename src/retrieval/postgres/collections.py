@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import asyncpg
 
 from retrieval.domain.embedding_jobs import check_complete
 from retrieval.domain.engagement import EVENT_TYPES
-from retrieval.domain.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from retrieval.domain.errors import AlreadyExistsError, ConflictError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import (
     AttributeType,
     Collection,
@@ -42,6 +44,8 @@ CACHE_TTL_S = 1.0
 DROP_PAUSE_S = 0.2
 """Between two attempts to drop tables that somebody reads."""
 
+log = logging.getLogger(__name__)
+
 
 class PostgresCollections:
     """Reads collections through a short-lived cache; every change made here empties it."""
@@ -63,6 +67,10 @@ class PostgresCollections:
         kept = self.peek(name)
         if kept is not None:
             return kept
+        return await self.read(name)
+
+    async def read(self, name: str) -> Collection:
+        """As `get`, from the database even where it was read lately."""
         forgotten = self._forgotten
         async with self._database.connection() as connection:
             found = await self._read(connection, name)
@@ -86,7 +94,8 @@ class PostgresCollections:
     ) -> Collection:
         """See `CollectionStore`."""
         sql = queries("collections")
-        async with self._database.transaction() as connection:
+
+        async def insert(connection: Any) -> Collection:
             collection_id = await connection.fetchval(
                 sql["insert_collection"],
                 collection.name,
@@ -107,6 +116,8 @@ class PostgresCollections:
             await _log_change(connection, collection_id)
             return await self._read(connection, collection.name)
 
+        return await self._database.retried(insert)
+
     async def update(
         self,
         name: str,
@@ -117,8 +128,9 @@ class PostgresCollections:
     ) -> Collection:
         """See `CollectionStore`. New thresholds make the popular indexes useless: they are dropped."""
         sql = queries("collections")
-        dropped: list[str] = []
-        async with self._database.transaction() as connection:
+
+        async def change(connection: Any) -> tuple[Collection, list[str]]:
+            dropped: list[str] = []
             collection_id = await _lock(connection, name)
             before = await self._read(connection, name)
             await connection.execute(
@@ -135,19 +147,31 @@ class PostgresCollections:
                     await connection.execute(queries("indexes")["forget_builds"], version.version_id, "popular_hnsw")
                     dropped.append(popular_index(version.version_id))
             await _log_change(connection, collection_id)
-            after = await self._read(connection, name)
-        async with self._database.connection() as connection:
-            for index in dropped:
-                await connection.execute(fill(queries("indexes")["drop_index"], index=index))
+            return await self._read(connection, name), dropped
+
+        after, dropped = await self._database.retried(change)
         self.forget()
+        for index in dropped:
+            await self._drop_index(index)
         return after
+
+    async def _drop_index(self, index: str) -> None:
+        """Drop an index that nothing uses any more. Where others are in the way it stays, and costs room alone."""
+        try:
+            async with self._database.connection() as connection:
+                await connection.execute(fill(queries("indexes")["drop_index"], index=index))
+        except ConflictError:
+            log.warning(
+                "index %s is of no use any more and could not be dropped: DROP INDEX retrieval.%s", index, index
+            )
 
     async def delete(self, name: str) -> None:
         """See `CollectionStore`. Waits for readers of the collection's vectors, and lets writers pass meanwhile."""
         while True:
-            if await self._delete(name):
-                self.forget()
-                return
+            with suppress(ConflictError):
+                if await self._delete(name):
+                    self.forget()
+                    return
             await asyncio.sleep(DROP_PAUSE_S)
 
     async def _delete(self, name: str) -> bool:
@@ -192,17 +216,21 @@ class PostgresCollections:
         self, name: str, version: EmbeddingVersion, projection: Projection | None = None
     ) -> EmbeddingVersion:
         """See `CollectionStore`."""
-        async with self._database.transaction() as connection:
+
+        async def add(connection: Any) -> EmbeddingVersion:
             collection_id = await _lock(connection, name)
             number = await _add_version(connection, collection_id, version, projection, VersionState.BUILDING)
             await _log_change(connection, collection_id)
-            found = await self._read(connection, name)
+            return next(v for v in (await self._read(connection, name)).versions if v.version == number)
+
+        added = await self._database.retried(add)
         self.forget()
-        return next(v for v in found.versions if v.version == number)
+        return added
 
     async def activate_version(self, name: str, version: int, *, allow_incomplete: bool = False) -> Collection:
         """See `CollectionStore`."""
-        async with self._database.transaction() as connection:
+
+        async def activate(connection: Any) -> Collection:
             collection_id = await _lock(connection, name)
             found = await self._read(connection, name)
             target = next((v for v in found.versions if v.version == version), None)
@@ -219,20 +247,25 @@ class PostgresCollections:
                     f"{version} first",
                     reason="VERSION_EMPTY",
                 )
-            after = await self._swap(connection, collection_id, name, version)
+            return await self._swap(connection, collection_id, name, version)
+
+        after = await self._database.retried(activate)
         self.forget()
         return after
 
     async def rollback_version(self, name: str) -> Collection:
         """See `CollectionStore`."""
-        async with self._database.transaction() as connection:
+
+        async def roll_back(connection: Any) -> Collection:
             collection_id = await _lock(connection, name)
             previous = await connection.fetchval(queries("collections")["previous_version"], collection_id)
             if previous is None:
                 raise FailedPreconditionError(
                     f"no other embedding version of {name!r} was active before", reason="NO_PREVIOUS_VERSION"
                 )
-            after = await self._swap(connection, collection_id, name, previous)
+            return await self._swap(connection, collection_id, name, previous)
+
+        after = await self._database.retried(roll_back)
         self.forget()
         return after
 

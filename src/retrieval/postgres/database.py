@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from retrieval.domain.errors import (
-    DeadlineExceededError,
-    FailedPreconditionError,
-    NotFoundError,
-    RetrievalError,
-    UnavailableError,
-)
+from retrieval.domain.errors import ConflictError, FailedPreconditionError, UnavailableError
 from retrieval.postgres.search_connections import SearchConnection, SearchConnections
+from retrieval.postgres.store_errors import meaning, translated
 from retrieval.postgres.wall import NOBODY_ELSE, READER, raise_wall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from retrieval.config import Settings
     from retrieval.domain.model import Viewer
     from retrieval.postgres.search_connections import Profile
+
+T = TypeVar("T")
 
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8, 4)
@@ -34,19 +31,9 @@ MIN_PGVECTOR = (0, 8, 4)
 FOLLOW_CONNECTIONS = 2
 """One to read a whole version with, which takes its time, and one to keep up with changes meanwhile."""
 
-log = logging.getLogger(__name__)
-
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.InterfaceError,
-    ConnectionError,
-    OSError,
-)
+CONFLICT_ATTEMPTS = 8
+CONFLICT_PAUSE_S = 0.02
+"""A transaction that lost to another one is tried again, after a random pause that doubles: 2.5 s on average in all."""
 
 
 class Database:
@@ -99,6 +86,7 @@ class Database:
             self._follow = SearchConnections(connect_follower, FOLLOW_CONNECTIONS)
             self._write = await asyncpg.create_pool(
                 self._url,
+                timeout=10,
                 min_size=0,
                 max_size=self._settings.write_connections,
                 init=_prepare,
@@ -139,13 +127,36 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection outside of any transaction."""
         async with translated(), self._write.acquire() as connection:
-            yield connection
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                # This server became a standby. The next connection may find the primary.
+                connection.terminate()
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """A connection in a transaction; committed, thus durable, when the block ends."""
-        async with translated(), self._write.acquire() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def retried(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What `work` makes of a connection in a transaction; done again where another transaction got in between.
+
+        Raises: ConflictError (WRITE_CONFLICT) when that does not end.
+        """
+        pause_s = CONFLICT_PAUSE_S
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except ConflictError:
+                if attempt == CONFLICT_ATTEMPTS:
+                    raise
+            # Random, so that those that met do not meet again.
+            await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311
+            pause_s *= 2
+        raise AssertionError
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[Any]:
@@ -160,12 +171,18 @@ class Database:
                 if connection.is_in_transaction():
                     connection.terminate()
 
-    async def dedicated(self, application_name: str) -> Any:
+    @asynccontextmanager
+    async def dedicated(self, application_name: str) -> AsyncIterator[Any]:
         """A connection of its own, for work that takes long, such as building an index."""
         async with translated():
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._url, timeout=10, server_settings={"application_name": application_name, "jit": "off"}
             )
+            try:
+                yield connection
+            finally:
+                # Not close(): it would wait for a statement that is being cancelled.
+                connection.terminate()
 
     async def is_alive(self) -> bool:
         """Whether the server answers within two seconds, over a connection of its own: a busy pool is no outage."""
@@ -176,9 +193,11 @@ class Database:
                         self._url, server_settings={"application_name": "retrieval-health"}
                     )
                 return bool(await self._pulse.fetchval("SELECT true"))
-        except (*_LOST, TimeoutError, asyncpg.PostgresError):
+        except Exception as error:
             if self._pulse is not None:
                 self._pulse.terminate()
+            if meaning(error) is None:
+                raise
             return False
 
 
@@ -213,21 +232,3 @@ async def check_versions(connection: Any) -> None:
             "install it and run ALTER EXTENSION vector UPDATE",
             reason="DATABASE_TOO_OLD",
         )
-
-
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Database errors become domain errors; their texts go to the log alone."""
-    try:
-        yield
-    except RetrievalError:
-        raise
-    except asyncpg.QueryCanceledError as error:
-        raise DeadlineExceededError("the database statement took too long and was cancelled") from error
-    except asyncpg.UndefinedTableError as error:
-        # A partition goes away with its collection between the look-up and the statement.
-        log.warning("statement on a missing partition: %s", error)
-        raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error
-    except _LOST as error:
-        log.warning("database unreachable: %s: %s", type(error).__name__, error)
-        raise UnavailableError("the database cannot be reached at the moment; try again") from error

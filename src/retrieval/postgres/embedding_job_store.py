@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import asyncpg
+from typing import TYPE_CHECKING, Any
 
 from retrieval.application.embedding_job_ports import DeadJob, JobCounts
 from retrieval.domain.embedding_jobs import MAX_LEASED_TEXT_BYTES, EmbeddingJob, lease_lost
-from retrieval.domain.errors import UnavailableError
 from retrieval.postgres.embedding_backfill import backfill_some
 from retrieval.postgres.embedding_jobs import count_texts
 from retrieval.postgres.embedding_leases import complete_held, fail_held, hold, take
@@ -20,15 +17,14 @@ from retrieval.postgres.times import to_micros, to_moment
 from retrieval.postgres.wakeups import Wakeups
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.domain.embedding_jobs import CompleteOutcome, EmbeddedText, FailOutcome, JobFailure
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.postgres.database import Database
 
-T = TypeVar("T")
-ATTEMPTS = 5
 PAGE = 1000
 PRUNED_ROWS = 10_000
 """Rows a statement."""
@@ -37,10 +33,10 @@ PRUNED_ROWS = 10_000
 class PostgresEmbeddingJobs:
     """Leases jobs and takes in what became of them. `on_change`: see `PostgresItems`."""
 
-    def __init__(self, database: Database, on_change: Callable[[], None]) -> None:
+    def __init__(self, database: Database, tasks: TaskSupervisor, on_change: Callable[[], None]) -> None:
         self._database = database
         self._on_change = on_change
-        self._wakeups = Wakeups(database, CHANNEL)
+        self._wakeups = Wakeups(database, tasks, CHANNEL)
 
     async def due(self) -> list[tuple[str, int]]:
         """See `EmbeddingJobStore`."""
@@ -123,7 +119,8 @@ class PostgresEmbeddingJobs:
             now = time.time_ns() // 1000
             return await complete_held(connection, collection, version, held, done, now)
 
-        outcomes = await self._write(run)
+        # Writers of the same items lock them in the order in which they find them.
+        outcomes = await self._database.retried(run)
         if brings_news(version, [d.chunks for d in done]):
             self._on_change()
         return outcomes
@@ -137,17 +134,7 @@ class PostgresEmbeddingJobs:
             held = await hold(connection, collection, version, lease_id, [f.job_id for f in failures])
             return await fail_held(connection, held, failures)
 
-        return await self._write(run)
-
-    async def _write(self, run: Callable[[Any], Awaitable[T]]) -> T:
-        for _ in range(ATTEMPTS):
-            try:
-                async with self._database.transaction() as connection:
-                    return await run(connection)
-            except asyncpg.DeadlockDetectedError:
-                # Writers of the same items lock them in the order in which they find them.
-                continue
-        raise UnavailableError("writers keep changing the same items; try again", reason="WRITE_CONFLICT")
+        return await self._database.retried(run)
 
     async def counts(self, collection: Collection, version: EmbeddingVersion) -> JobCounts:
         """See `EmbeddingJobStore`."""

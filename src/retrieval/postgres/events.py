@@ -71,15 +71,15 @@ class PostgresEvents:
 
     async def _insert(self, months: set[tuple[int, int]], statement: str, values: tuple[object, ...]) -> asyncpg.Record:
         await self._ensure_months(months)
-        try:
-            async with self._database.connection() as connection:
+        async with self._database.connection() as connection:
+            try:
                 return await connection.fetchrow(statement, *values)
-        except asyncpg.CheckViolationError:
-            # Another process dropped a month that is known here as made.
-            self._months -= months
-            await self._ensure_months(months)
-            async with self._database.connection() as connection:
-                return await connection.fetchrow(statement, *values)
+            except asyncpg.CheckViolationError:
+                # Another process dropped a month that is known here as made.
+                self._months -= months
+        await self._ensure_months(months)
+        async with self._database.connection() as connection:
+            return await connection.fetchrow(statement, *values)
 
     async def history(self, collection: Collection, user_id: str, count: int) -> list[Event]:
         """See `EventStore`."""

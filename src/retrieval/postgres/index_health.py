@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+
 from retrieval.application.maintenance_ports import JobResult
-from retrieval.postgres.database import translated
 from retrieval.postgres.indexes import BUILD_LOCK, IVFFLAT_MIN_ROWS, default_lists
 from retrieval.postgres.sql_files import fill, queries
 
@@ -25,6 +27,8 @@ MIN_CHURNED_ROWS = 1000
 REST_S = 24 * 3600.0
 """An index is not built anew more often."""
 
+log = logging.getLogger(__name__)
+
 
 class IndexHealth:
     """Goes over all embedding versions; rebuilds are the builder's, so searches go on meanwhile."""
@@ -37,22 +41,26 @@ class IndexHealth:
         """One round; returns how many tables and indexes wanted something, and what."""
         sql = queries("index_health")
         done: list[str] = []
-        connection = await self._database.dedicated("retrieval-care")
-        try:
-            async with translated():
-                done += await self._drop_leftovers(connection)
-                for table in await connection.fetch(sql["tables"]):
-                    if table["dead"] > DEAD_ROWS and table["dead"] > DEAD_SHARE * (table["dead"] + table["live"]):
-                        await connection.execute(fill(sql["vacuum"], partition=table["partition"]))
-                        done.append(f"vacuumed {table['partition']}")
-                    await connection.execute(sql["note_builds"], table["version_id"], table["live"], table["churn"])
-                    for index in await connection.fetch(sql["built"], table["version_id"], REST_S):
-                        if said := await self._rebuild(connection, table, index):
-                            done.append(said)
-        finally:
-            # Not close(): it would wait where a vacuum is being cancelled.
-            connection.terminate()
+        async with self._database.dedicated("retrieval-care") as connection:
+            done += await self._drop_leftovers(connection)
+            for table in await connection.fetch(sql["tables"]):
+                done += await self._care_for(connection, table)
         return JobResult(len(done), "; ".join(done))
+
+    async def _care_for(self, connection: Any, table: Any) -> list[str]:
+        """What was done for one table; nothing where it went away with its collection meanwhile."""
+        sql = queries("index_health")
+        done: list[str] = []
+        try:
+            if table["dead"] > DEAD_ROWS and table["dead"] > DEAD_SHARE * (table["dead"] + table["live"]):
+                await connection.execute(fill(sql["vacuum"], partition=table["partition"]))
+                done.append(f"vacuumed {table['partition']}")
+            await connection.execute(sql["note_builds"], table["version_id"], table["live"], table["churn"])
+            built = await connection.fetch(sql["built"], table["version_id"], REST_S)
+            done += [said for index in built if (said := await self._rebuild(connection, table, index))]
+        except asyncpg.UndefinedTableError:
+            log.info("%s was dropped while it was looked after", table["partition"])
+        return done
 
     async def _drop_leftovers(self, connection: Any) -> list[str]:
         sql = queries("index_health")

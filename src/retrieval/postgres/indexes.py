@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
 from retrieval.application.ports import BuildSpec, IndexKind, IndexReport, IndexState, VersionReport
-from retrieval.domain.errors import FailedPreconditionError, RetrievalError
+from retrieval.application.task_supervisor import INDEX_BUILDS
+from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from retrieval.domain.model import AttributeType
 from retrieval.postgres.names import (
     OPERATOR_CLASSES,
@@ -28,10 +28,12 @@ from retrieval.postgres.names import (
 from retrieval.postgres.predicate import attribute_expression
 from retrieval.postgres.search_sql import popular_condition
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.store_errors import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
     from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.postgres.collections import PostgresCollections
     from retrieval.postgres.database import Database
@@ -46,6 +48,8 @@ The full dimension has nothing after it and gets the middle one at least."""
 BUILTIN_INDEXED = {"owner_id": ("btree", "owner_id"), "tags": ("gin", "tags"), "created_at": ("btree", "created_at")}
 BUILD_LOCK = 0x7265_7472_6965_7602  # "retriev", 2: one build at a time, whichever process runs it
 _IDLE_POLL_S = 2.0
+MAX_LOST_BUILDS = 10
+"""A build that lost its connection so often is given up: it may be what takes the database down."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ def preset(dimension: int, version: EmbeddingVersion) -> tuple[int, int]:
 
 
 class PostgresIndexBuilder:
-    """Queues builds and runs them in a task of its own."""
+    """Queues builds and runs them in the background."""
 
     def __init__(
         self,
@@ -76,18 +80,17 @@ class PostgresIndexBuilder:
         self._on_change = on_change
         self._memory = maintenance_work_mem_mb
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
+        self._lost: Counter[str] = Counter()
 
-    def start(self) -> None:
+    def start(self, tasks: TaskSupervisor) -> None:
         """Begin to work off the queue, what an earlier process left included."""
-        self._wake.set()
-        self._task = asyncio.create_task(self._work(), name="index-builds")
+        self._task = tasks.start(INDEX_BUILDS, self._drain, self._wake.wait)
 
     async def stop(self) -> None:
         """Stop; a build under way is cancelled and starts anew with the next process."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
             self._task = None
 
     async def build(self, collection: Collection, version: EmbeddingVersion, spec: BuildSpec) -> list[str]:
@@ -100,14 +103,18 @@ class PostgresIndexBuilder:
                 f"an IVFFlat index needs {IVFFLAT_MIN_ROWS} rows to find its lists, the version has {rows}",
                 reason="TOO_FEW_ROWS",
             )
-        queued = []
-        async with self._database.transaction() as connection:
+
+        async def queue(connection: Any) -> list[str]:
+            queued = []
             for entry in _wanted(collection, version, spec, rows):
                 name = await connection.fetchval(
                     queries("indexes")["queue_build"], *entry, spec.rebuild, spec.lists is not None
                 )
                 if name is not None:
                     queued.append(name)
+            return queued
+
+        queued = await self._database.retried(queue)
         self._wake.set()
         return queued
 
@@ -141,23 +148,13 @@ class PostgresIndexBuilder:
                     return
             await asyncio.sleep(0.1)
 
-    async def _work(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self._drain()
-            except (RetrievalError, asyncpg.PostgresError, OSError) as error:
-                log.warning("index builds pause: %s", error)
-                await asyncio.sleep(_IDLE_POLL_S)
-                continue
-            await self._wake.wait()
-
     async def _drain(self) -> None:
+        """Build what is queued, one index after the other."""
+        self._wake.clear()
         async with self._database.connection() as idle:
             if await idle.fetchrow(queries("indexes")["next_build"]) is None:
                 return
-        connection = await self._database.dedicated("retrieval-build")
-        try:
+        async with self._database.dedicated("retrieval-build") as connection:
             # Not waited for inside Postgres: the statement would hold a snapshot, for whose end the concurrent build of
             # the process that has the lock waits in turn.
             while not await connection.fetchval(  # noqa: ASYNC110 - it is another process that ends the wait
@@ -168,35 +165,56 @@ class PostgresIndexBuilder:
             while (job := await connection.fetchrow(queries("indexes")["next_build"])) is not None:
                 await self._build_one(connection, job)
                 self._on_change()
-        finally:
-            # Not close(): it would wait for a build that is being cancelled.
-            connection.terminate()
 
     async def _build_one(self, connection: Any, job: Any) -> None:
-        sql = queries("indexes")
+        """Build an index. A failure is its own; a lost connection ends the round, and the build is done anew."""
         name = job["name"]
-        started = time.perf_counter()
-        await connection.execute(sql["start_build"], name)
         log.info("building index %s", name)
         try:
-            collection, version = await self._owner(connection, job["version_id"])
-            await self._create(connection, job, collection, version)
-            await connection.execute(fill(sql["analyze"], partition=partition(version.version_id)))
-        except (asyncpg.PostgresError, RetrievalError) as error:
+            await self._build_on(connection, job)
+        except Exception as error:
+            if not await self._is_wanted(job):
+                log.info("index %s went away with its collection", name)
+                return
+            self._lost[name] += 1
+            if isinstance(meaning(error), UnavailableError) and self._lost[name] < MAX_LOST_BUILDS:
+                raise
             log.exception("building index %s failed", name)
             text = getattr(error, "sqlstate", None) or type(error).__name__
-            await connection.execute(sql["fail_build"], name, f"the build failed ({text}); the server log says more")
-            return
-        table = partition(version.version_id)
+            # On another connection: this one may be what failed.
+            async with self._database.connection() as other:
+                await other.execute(
+                    queries("indexes")["fail_build"], name, f"the build failed ({text}); the server log says more"
+                )
+
+    async def _build_on(self, connection: Any, job: Any) -> None:
+        sql = queries("indexes")
+        name, table = job["name"], partition(job["version_id"])
+        started = time.perf_counter()
+        await connection.execute(sql["start_build"], name)
+        collection, version = await self._owner(connection, job["version_id"])
+        await self._create(connection, job, collection, version)
+        await connection.execute(fill(sql["analyze"], partition=table))
         count = await connection.fetchval(fill(sql["count_rows"], partition=table))
         elapsed_ms = int((time.perf_counter() - started) * 1000)
         await connection.execute(sql["finish_build"], name, elapsed_ms, count, f"retrieval.{table}")
+        del self._lost[name]
         log.info("index %s is ready after %.1f s", name, elapsed_ms / 1000)
+
+    async def _is_wanted(self, job: Any) -> bool:
+        """Whether the build is still queued: it goes away with its collection."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(queries("indexes")["is_wanted"], job["name"]))
 
     async def _owner(self, connection: Any, version_id: int) -> tuple[Collection, EmbeddingVersion]:
         name = await connection.fetchval(queries("indexes")["collection_of"], version_id)
-        collection = await self._collections.get(name)
-        return collection, next(v for v in collection.versions if v.version_id == version_id)
+        if name is not None:
+            # What is kept of a collection may be older than one of its name that was made since.
+            for collection in (await self._collections.get(name), await self._collections.read(name)):
+                version = next((v for v in collection.versions if v.version_id == version_id), None)
+                if version is not None:
+                    return collection, version
+        raise NotFoundError(f"version {version_id} was deleted meanwhile", reason="EMBEDDING_VERSION_NOT_FOUND")
 
     async def _create(self, connection: Any, job: Any, collection: Collection, version: EmbeddingVersion) -> None:
         """Build under a name of its own, then swap: the old index serves until the new one does."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
 from retrieval.application.candidate_ports import ItemFacts
 from retrieval.application.ports import WriteReceipt
-from retrieval.domain.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from retrieval.domain.errors import ConflictError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
 from retrieval.postgres.copy_rows import ITEM_COLUMNS, CopyRows
@@ -110,10 +108,10 @@ class PostgresItems:
         for attempt in range(WRITE_ATTEMPTS):
             try:
                 return await self._attempt(collection, ids, request_id, fingerprint, write, alone=attempt > 0)
-            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+            except ConflictError:
                 # Another writer put the same item in between. Writers that collided go on alone, one after the other.
                 continue
-        raise UnavailableError("other writers keep changing the same items; try again", reason="WRITE_CONFLICT")
+        raise ConflictError("other writers keep changing the same items; try again")
 
     async def _attempt(
         self,

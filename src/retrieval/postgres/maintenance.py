@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.maintenance_ports import JobReport, JobResult, JobRun, RunOutcome
+from retrieval.application.task_supervisor import TaskState
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
-from retrieval.postgres.database import translated
 from retrieval.postgres.folding import FOLD_INTERVAL_S
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from retrieval.application.maintenance_ports import MaintenanceJob
-    from retrieval.postgres.chores import Chores
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.postgres.database import Database
 
 LOOK_S = 5.0
@@ -31,7 +31,7 @@ RESUME_S = 60.0
 """The same for one that was cut off."""
 KEPT_RUNS = 100
 FOLDING, TRENDS = "fold-events", "refresh-trends"
-"""Chores that are shown beside the jobs."""
+"""Background tasks that are shown beside the jobs."""
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +40,11 @@ class PostgresMaintenance:
     """Runs and reports on `jobs`. The claim of a job is a lock of the connection that it is run beside."""
 
     def __init__(
-        self, database: Database, jobs: Sequence[MaintenanceJob], chores: Chores, trending_refresh_s: float
+        self, database: Database, jobs: Sequence[MaintenanceJob], tasks: TaskSupervisor, trending_refresh_s: float
     ) -> None:
         self._database = database
         self._jobs = {job.name: job for job in jobs}
-        self._chores = chores
+        self._tasks = tasks
         self._trending_refresh_s = trending_refresh_s
         self._registered = False
 
@@ -66,16 +66,19 @@ class PostgresMaintenance:
     def _continuous(
         self, name: str, interval_s: float, success_at: int | None, lag_s: float, description: str
     ) -> JobReport:
-        chore = self._chores.named(name)
+        task = self._tasks.report(name)
         return JobReport(
             name,
             description,
             interval_s,
             continuous=True,
-            running=chore is not None,
-            last_success_at=success_at or (None if chore is None else chore.succeeded_at),
-            consecutive_failures=0 if chore is None else chore.failures,
+            running=task is not None and task.state is TaskState.RUNNING,
+            last_success_at=success_at or (None if task is None else task.last_success_at),
+            consecutive_failures=0 if task is None else task.consecutive_failures,
             lag_s=lag_s,
+            restarts=0 if task is None else task.restarts,
+            last_failure="" if task is None else task.last_failure,
+            last_failure_at=None if task is None else task.last_failure_at,
         )
 
     async def run(self, name: str) -> JobRun:
@@ -116,20 +119,14 @@ class PostgresMaintenance:
     async def _claimed(self, job: MaintenanceJob, *, only_due: bool) -> JobRun | None:
         """The run of a job; None where somebody else runs it, or just did."""
         sql = queries("maintenance")
-        connection = await self._database.dedicated("retrieval-maintenance")
-        try:
-            async with translated():
-                if not await connection.fetchval(sql["claim"], job.name):
-                    return None
-                begun = await connection.fetchrow(
-                    sql["begin_run"], job.name, job.interval_s, RESUME_S, only_due, KEPT_RUNS - 1
-                )
-                if begun is None:
-                    return None
-                return await self._recorded(connection, job, *begun)
-        finally:
-            # Also frees the claim. Not close(): it would wait where the run was cancelled amid a statement.
-            connection.terminate()
+        # The end of the connection also frees the claim.
+        async with self._database.dedicated("retrieval-maintenance") as connection:
+            if not await connection.fetchval(sql["claim"], job.name):
+                return None
+            begun = await connection.fetchrow(
+                sql["begin_run"], job.name, job.interval_s, RESUME_S, only_due, KEPT_RUNS - 1
+            )
+            return None if begun is None else await self._recorded(connection, job, *begun)
 
     async def _recorded(self, connection: Any, job: MaintenanceJob, run_id: int, started_at: Any) -> JobRun:
         outcome, error = RunOutcome.SUCCEEDED, ""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 
 from retrieval.domain.errors import FailedPreconditionError
-from retrieval.postgres.database import check_versions, translated
+from retrieval.postgres.database import check_versions
 from retrieval.postgres.sql_files import queries, sql_root
+from retrieval.postgres.store_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

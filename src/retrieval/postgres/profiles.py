@@ -5,14 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import numpy as np
 from pgvector import HalfVector
 
 from retrieval.application.candidate_ports import StoredProfile
 from retrieval.application.engagement_ports import ErasedRows
 from retrieval.domain.engagement import user_hash
-from retrieval.domain.errors import NotFoundError
 from retrieval.domain.interests import Interest
 from retrieval.domain.model import AttributeType, Event
 from retrieval.postgres.sql_files import queries
@@ -151,9 +149,6 @@ class PostgresProfiles:
     async def _insert_vector(
         connection: Any, version: EmbeddingVersion, user_id: str, vector: NDArray[np.float16]
     ) -> None:
-        try:
-            await connection.execute(
-                queries("profiles")["set_user_vector"], version.version_id, user_id, HalfVector(vector)
-            )
-        except asyncpg.ForeignKeyViolationError as error:
-            raise NotFoundError("the collection was deleted meanwhile", reason="COLLECTION_NOT_FOUND") from error
+        await connection.execute(
+            queries("profiles")["set_user_vector"], version.version_id, user_id, HalfVector(vector)
+        )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
-from retrieval.domain.errors import NotFoundError, UnavailableError
+from retrieval.domain.errors import NotFoundError
 from retrieval.domain.relationships import (
     FIRST_EDGES,
     LATER_EDGES,
@@ -68,19 +66,16 @@ class PostgresRelationships:
         return await self._write(collection, write)
 
     async def _write(self, collection: Collection, write: Callable[[Any], Awaitable[int]]) -> int:
-        for _ in range(WRITE_ATTEMPTS):
-            try:
-                async with self._database.transaction() as connection:
-                    held = queries("relationships")["hold_collection"]
-                    if await connection.fetchrow(held, collection.collection_id) is None:
-                        raise NotFoundError(
-                            f"collection {collection.name!r} was deleted meanwhile", reason="COLLECTION_NOT_FOUND"
-                        )
-                    return await write(connection)
-            except asyncpg.DeadlockDetectedError:
-                # Items of theirs were being deleted, which takes relationships in another order.
-                continue
-        raise UnavailableError("other writers keep changing the same relationships; try again", reason="WRITE_CONFLICT")
+        async def attempt(connection: Any) -> int:
+            held = queries("relationships")["hold_collection"]
+            if await connection.fetchrow(held, collection.collection_id) is None:
+                raise NotFoundError(
+                    f"collection {collection.name!r} was deleted meanwhile", reason="COLLECTION_NOT_FOUND"
+                )
+            return await write(connection)
+
+        # Items of theirs may be deleted meanwhile, which takes relationships in another order.
+        return await self._database.retried(attempt)
 
     async def walk(
         self, collection: Collection, walk: Walk, predicate: Predicate, after: Place | None, count: int

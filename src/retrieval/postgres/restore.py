@@ -12,10 +12,11 @@ import asyncpg
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres.backup import APPLICATION
 from retrieval.postgres.backup_manifest import CHUNK_BYTES, BackupManifest, read_manifest, verify
-from retrieval.postgres.database import check_versions, translated
+from retrieval.postgres.database import check_versions
 from retrieval.postgres.migrate import MIGRATION_LOCK, Migrator, available
 from retrieval.postgres.programs import Complaints, find_program, kill, running, without_password
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.store_errors import translated
 from retrieval.postgres.wall import raise_wall
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.application.cache_ports import RowBatch
-from retrieval.postgres.database import translated
 from retrieval.postgres.item_rows import read_bare_item
 from retrieval.postgres.names import partition
 from retrieval.postgres.sql_files import fill, queries
+from retrieval.postgres.store_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

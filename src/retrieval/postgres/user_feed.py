@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from retrieval.application.engagement_ports import OnUserChange
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.postgres.database import Database
 
 CHANNEL = "retrieval_users"
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 class PostgresUserFeed:
     """Tells subscribers; listens from the first subscription on."""
 
-    def __init__(self, database: Database) -> None:
-        self._listener = Listener(database, CHANNEL, self._hear, self._miss)
+    def __init__(self, database: Database, tasks: TaskSupervisor) -> None:
+        self._listener = Listener(database, tasks, CHANNEL, self._hear, self._miss)
         self._subscribers: dict[int, OnUserChange] = {}
         self._subscriptions = 0
 

@@ -31,7 +31,7 @@ async def acknowledge(
     acknowledgements of the batches before it.
     """
     ahead: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(READ_AHEAD)
-    reading = asyncio.create_task(_read_ahead(requests, prepare, ahead))
+    reading = asyncio.create_task(_read_ahead(requests, prepare, ahead))  # awaited: below
     try:
         number = 0
         while (batch := await ahead.get()) is not None:

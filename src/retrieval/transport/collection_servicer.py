@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.application.hybrid_ports import check_language
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
+from retrieval.application.task_supervisor import CACHE_FOLLOWER, CACHE_SEGMENTS, INDEX_BUILDS
 from retrieval.domain.engagement import event_types_of
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
 from retrieval.transport import enums
@@ -27,6 +28,7 @@ from retrieval.transport.read_search import DEFAULT_LIMIT, read_collection_name,
 from retrieval.transport.validate import require, version_number, within
 from retrieval.transport.write_cache import write_cache, write_measured
 from retrieval.transport.write_collections import write_collection, write_stats, write_version
+from retrieval.transport.write_maintenance import write_task
 from retrieval.v1 import collection_service_pb2 as pb
 from retrieval.v1 import collection_service_pb2_grpc as pb_grpc
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 DEFAULT_SAMPLE_SIZE = 50
 MAX_SAMPLE_SIZE = 1000
 MAX_RECALL_LIMIT = 100
+STATS_TASKS = (CACHE_FOLLOWER, CACHE_SEGMENTS, INDEX_BUILDS)
 
 _LISTING = b"collections"
 
@@ -52,6 +55,7 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
     def __init__(self, service: Service, admin_token: str) -> None:
         self._stores = service.stores
         self._recalls = service.recalls
+        self._tasks = service.tasks
         self._admin_token = admin_token
 
     async def CreateCollection(
@@ -142,6 +146,7 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         stats = write_stats(version, await self._stores.builder.report(collection, version))
         if self._stores.cache is not None:
             stats.cache.CopyFrom(write_cache(self._stores.cache.report(version)))
+        stats.background_tasks.extend(map(write_task, filter(None, map(self._tasks.report, STATS_TASKS))))
         measured = self._recalls.latest(version)
         if measured is not None:
             stats.measured_recall.CopyFrom(write_measured(measured))

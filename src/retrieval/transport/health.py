@@ -1,9 +1,8 @@
-"""grpc.health.v1: NOT_SERVING while warming, when the store does not answer, and while draining."""
+"""grpc.health.v1: NOT_SERVING while warming or draining, and where the store or a vital background task is down."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,11 @@ from grpc_health.v1.health import aio as health_aio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
+
 log = logging.getLogger(__name__)
 
+TASK = "health"
 INTERVAL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 FAREWELL_S = 0.05
@@ -33,7 +35,7 @@ class HealthServicer(health_aio.HealthServicer):  # type: ignore[misc]  # the pa
 
     async def Watch(self, request: Any, context: Any) -> None:
         """Tell the status of a service and every change of it."""
-        watch = asyncio.create_task(super().Watch(request, context))
+        watch = asyncio.create_task(super().Watch(request, context))  # awaited: below
         self._watches.add(watch)
         try:
             await asyncio.wait({watch})
@@ -54,19 +56,23 @@ class HealthServicer(health_aio.HealthServicer):  # type: ignore[misc]  # the pa
 class HealthMonitor:
     """Keeps the health of all services in step with the store."""
 
-    def __init__(self, is_alive: Callable[[], Awaitable[bool]], services: Sequence[str], *, warming: bool) -> None:
+    def __init__(
+        self, is_alive: Callable[[], Awaitable[bool]], services: Sequence[str], tasks: TaskSupervisor, *, warming: bool
+    ) -> None:
         self.servicer = HealthServicer()
         self._is_alive = is_alive
+        self._supervisor = tasks
+        self._said = NOT_SERVING
         self._names = ("", *services)
         self._warm = asyncio.Event()
         if not warming:
             self._warm.set()
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
 
     async def start(self) -> None:
         """Say NOT_SERVING, and look after the store from now on."""
         await self._tell(NOT_SERVING)
-        self._task = asyncio.create_task(self._watch())
+        self._task = self._supervisor.start(TASK, self._look, INTERVAL_S)
 
     def ready(self) -> None:
         """Warming is over."""
@@ -75,34 +81,34 @@ class HealthMonitor:
     async def drain(self) -> None:
         """Say NOT_SERVING for good."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task.stop()
         await self.servicer.enter_graceful_shutdown()
         await self.servicer.end_watches()
 
-    async def _watch(self) -> None:
+    async def _look(self) -> None:
         await self._warm.wait()
-        said = NOT_SERVING
-        while True:
-            now = SERVING if await self._probe() else NOT_SERVING
-            if now != said:
-                log.log(
-                    logging.INFO if now == SERVING else logging.WARNING,
-                    "health: %s",
-                    "SERVING" if now == SERVING else "NOT_SERVING",
-                )
-                await self._tell(now)
-                said = now
-            await asyncio.sleep(INTERVAL_S)
+        trouble = await self._trouble()
+        now = NOT_SERVING if trouble else SERVING
+        if now != self._said:
+            if trouble:
+                log.warning("health: NOT_SERVING: %s", trouble)
+            else:
+                log.info("health: SERVING")
+            await self._tell(now)
+            self._said = now
 
-    async def _probe(self) -> bool:
+    async def _trouble(self) -> str:
+        """Why this process does not serve as it should; empty where it does."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                return await self._is_alive()
+                alive = await self._is_alive()
         except Exception as error:
             log.debug("the store does not answer: %r", error)
-            return False
+            alive = False
+        if not alive:
+            return "the store does not answer"
+        down = self._supervisor.down()
+        return f"background tasks are down: {', '.join(down)}" if down else ""
 
     async def _tell(self, status: int) -> None:
         for name in self._names:

@@ -1,4 +1,4 @@
-"""MaintenanceService: the jobs that come round."""
+"""MaintenanceService: the jobs that come round, and what runs in the background."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.transport.caller import Caller
 from retrieval.transport.validate import text
-from retrieval.transport.write_maintenance import write_job, write_run
+from retrieval.transport.write_maintenance import write_job, write_run, write_task
 from retrieval.v1 import maintenance_service_pb2 as pb
 from retrieval.v1 import maintenance_service_pb2_grpc as pb_grpc
 
@@ -25,6 +25,7 @@ class MaintenanceServicer(pb_grpc.MaintenanceServiceServicer):
 
     def __init__(self, service: Service, admin_token: str) -> None:
         self._maintenance = service.stores.maintenance
+        self._tasks = service.tasks
         self._admin_token = admin_token
 
     async def ListMaintenanceJobs(
@@ -32,6 +33,12 @@ class MaintenanceServicer(pb_grpc.MaintenanceServiceServicer):
     ) -> pb.ListMaintenanceJobsResponse:
         """All jobs and how they went."""
         return pb.ListMaintenanceJobsResponse(jobs=[write_job(job) for job in await self._maintenance.jobs()])
+
+    async def ListBackgroundTasks(
+        self, _request: pb.ListBackgroundTasksRequest, _context: Context
+    ) -> pb.ListBackgroundTasksResponse:
+        """What runs in the background of this process."""
+        return pb.ListBackgroundTasksResponse(tasks=[write_task(task) for task in self._tasks.reports()])
 
     async def RunMaintenanceJob(
         self, request: pb.RunMaintenanceJobRequest, context: Context

@@ -108,7 +108,7 @@ async def start_server(
     if hot is None:
         hot = NO_HOT_METHODS if service.stores.cache is None else HotSearch(service.stores.cache).methods()
     calls = Calls(settings.max_in_flight, settings.default_deadline_s)
-    health = HealthMonitor(service.is_alive, SERVICES, warming=warming)
+    health = HealthMonitor(service.is_alive, SERVICES, service.tasks, warming=warming)
     methods = _methods(service, settings, health)
     front = open_front(settings, Offer(methods, calls, hot, settings.max_message_bytes), reuse_port=reuse_port)
     await front.start()

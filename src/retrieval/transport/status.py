@@ -25,6 +25,7 @@ from retrieval.domain.errors import (
     NotFoundError,
     OverloadedError,
     PermissionDeniedError,
+    ResourceExhaustedError,
     RetrievalError,
     UnavailableError,
 )
@@ -60,7 +61,7 @@ CODES: Mapping[type[RetrievalError], grpc.StatusCode] = {
     AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
-    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     InternalError: grpc.StatusCode.INTERNAL,

@@ -1,4 +1,4 @@
-"""Jobs and their runs as replies."""
+"""Jobs, their runs and background tasks as replies."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from retrieval.application.maintenance_ports import RunOutcome
+from retrieval.application.task_supervisor import TaskState
 from retrieval.transport.write_items import write_time
+from retrieval.v1 import background_task_pb2 as task_pb
 from retrieval.v1 import maintenance_service_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from retrieval.application.maintenance_ports import JobReport, JobRun
+    from retrieval.application.task_supervisor import TaskReport
 
 _OUTCOMES = {
     RunOutcome.RUNNING: pb.MaintenanceRun.OUTCOME_RUNNING,
@@ -35,6 +38,32 @@ def write_job(job: JobReport) -> pb.MaintenanceJob:
         last_success_at=_time(job.last_success_at),
         consecutive_failures=job.consecutive_failures,
         lag=timedelta(seconds=job.lag_s),
+        restarts=job.restarts,
+        last_failure=job.last_failure,
+        last_failure_at=_time(job.last_failure_at),
+    )
+
+
+_STATES = {
+    TaskState.RUNNING: task_pb.BACKGROUND_TASK_STATE_RUNNING,
+    TaskState.FAILING: task_pb.BACKGROUND_TASK_STATE_FAILING,
+    TaskState.STOPPED: task_pb.BACKGROUND_TASK_STATE_STOPPED,
+}
+
+
+def write_task(task: TaskReport) -> task_pb.BackgroundTask:
+    """A background task as it stands."""
+    return task_pb.BackgroundTask(
+        name=task.name,
+        state=_STATES[task.state],
+        vital=task.vital,
+        down=task.down,
+        started_at=write_time(task.started_at),
+        restarts=task.restarts,
+        consecutive_failures=task.consecutive_failures,
+        last_success_at=_time(task.last_success_at),
+        last_failure_at=_time(task.last_failure_at),
+        last_failure=task.last_failure,
     )
 
 

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from retrieval.v1 import background_task_pb2 as _background_task_pb2
 from retrieval.v1 import common_pb2 as _common_pb2
 from retrieval.v1 import table_binding_pb2 as _table_binding_pb2
 from google.protobuf.internal import containers as _containers
@@ -399,7 +400,7 @@ class CacheStats(_message.Message):
     def __init__(self, state: _Optional[_Union[CacheState, str]] = ..., generation: _Optional[int] = ..., row_count: _Optional[int] = ..., delta_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., size_bytes: _Optional[int] = ..., build_ms: _Optional[int] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_staleness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., plans: _Optional[_Iterable[_Union[CalibratedPlan, _Mapping]]] = ...) -> None: ...
 
 class GetIndexStatsResponse(_message.Message):
-    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes", "cache", "measured_recall", "dead_row_count")
+    __slots__ = ("embedding_version", "row_count", "table_bytes", "indexes", "cache", "measured_recall", "dead_row_count", "background_tasks")
     EMBEDDING_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     TABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -407,6 +408,7 @@ class GetIndexStatsResponse(_message.Message):
     CACHE_FIELD_NUMBER: _ClassVar[int]
     MEASURED_RECALL_FIELD_NUMBER: _ClassVar[int]
     DEAD_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_TASKS_FIELD_NUMBER: _ClassVar[int]
     embedding_version: int
     row_count: int
     table_bytes: int
@@ -414,7 +416,8 @@ class GetIndexStatsResponse(_message.Message):
     cache: CacheStats
     measured_recall: MeasuredRecall
     dead_row_count: int
-    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ..., cache: _Optional[_Union[CacheStats, _Mapping]] = ..., measured_recall: _Optional[_Union[MeasuredRecall, _Mapping]] = ..., dead_row_count: _Optional[int] = ...) -> None: ...
+    background_tasks: _containers.RepeatedCompositeFieldContainer[_background_task_pb2.BackgroundTask]
+    def __init__(self, embedding_version: _Optional[int] = ..., row_count: _Optional[int] = ..., table_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ..., cache: _Optional[_Union[CacheStats, _Mapping]] = ..., measured_recall: _Optional[_Union[MeasuredRecall, _Mapping]] = ..., dead_row_count: _Optional[int] = ..., background_tasks: _Optional[_Iterable[_Union[_background_task_pb2.BackgroundTask, _Mapping]]] = ...) -> None: ...
 
 class PrewarmCacheRequest(_message.Message):
     __slots__ = ("collection", "embedding_version")

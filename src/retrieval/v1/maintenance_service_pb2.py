@@ -24,29 +24,34 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from retrieval.v1 import background_task_pb2 as retrieval_dot_v1_dot_background__task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&retrieval/v1/maintenance_service.proto\x12\x0cretrieval.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x1aListMaintenanceJobsRequest\"I\n\x1bListMaintenanceJobsResponse\x12*\n\x04jobs\x18\x01 \x03(\x0b\x32\x1c.retrieval.v1.MaintenanceJob\"(\n\x18RunMaintenanceJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x19RunMaintenanceJobResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.retrieval.v1.MaintenanceRun\"\xe1\x02\n\x0eMaintenanceJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ncontinuous\x18\x04 \x01(\x08\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12/\n\x0bnext_run_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08last_run\x18\x07 \x01(\x0b\x32\x1c.retrieval.v1.MaintenanceRun\x12\x33\n\x0flast_success_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x63onsecutive_failures\x18\t \x01(\x05\x12&\n\x03lag\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd2\x02\n\x0eMaintenanceRun\x12.\n\nstarted_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x07outcome\x18\x03 \x01(\x0e\x32$.retrieval.v1.MaintenanceRun.Outcome\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x04 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"{\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_RUNNING\x10\x01\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x17\n\x13OUTCOME_INTERRUPTED\x10\x04\x32\xe6\x01\n\x12MaintenanceService\x12j\n\x13ListMaintenanceJobs\x12(.retrieval.v1.ListMaintenanceJobsRequest\x1a).retrieval.v1.ListMaintenanceJobsResponse\x12\x64\n\x11RunMaintenanceJob\x12&.retrieval.v1.RunMaintenanceJobRequest\x1a\'.retrieval.v1.RunMaintenanceJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&retrieval/v1/maintenance_service.proto\x12\x0cretrieval.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"retrieval/v1/background_task.proto\"\x1c\n\x1aListMaintenanceJobsRequest\"I\n\x1bListMaintenanceJobsResponse\x12*\n\x04jobs\x18\x01 \x03(\x0b\x32\x1c.retrieval.v1.MaintenanceJob\"(\n\x18RunMaintenanceJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x19RunMaintenanceJobResponse\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x1c.retrieval.v1.MaintenanceRun\"\xbe\x03\n\x0eMaintenanceJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ncontinuous\x18\x04 \x01(\x08\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12/\n\x0bnext_run_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08last_run\x18\x07 \x01(\x0b\x32\x1c.retrieval.v1.MaintenanceRun\x12\x33\n\x0flast_success_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x63onsecutive_failures\x18\t \x01(\x05\x12&\n\x03lag\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08restarts\x18\x0b \x01(\x05\x12\x14\n\x0clast_failure\x18\x0c \x01(\t\x12\x33\n\x0flast_failure_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x1aListBackgroundTasksRequest\"J\n\x1bListBackgroundTasksResponse\x12+\n\x05tasks\x18\x01 \x03(\x0b\x32\x1c.retrieval.v1.BackgroundTask\"\xd2\x02\n\x0eMaintenanceRun\x12.\n\nstarted_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x07outcome\x18\x03 \x01(\x0e\x32$.retrieval.v1.MaintenanceRun.Outcome\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x04 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"{\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_RUNNING\x10\x01\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x12\x17\n\x13OUTCOME_INTERRUPTED\x10\x04\x32\xd2\x02\n\x12MaintenanceService\x12j\n\x13ListMaintenanceJobs\x12(.retrieval.v1.ListMaintenanceJobsRequest\x1a).retrieval.v1.ListMaintenanceJobsResponse\x12\x64\n\x11RunMaintenanceJob\x12&.retrieval.v1.RunMaintenanceJobRequest\x1a\'.retrieval.v1.RunMaintenanceJobResponse\x12j\n\x13ListBackgroundTasks\x12(.retrieval.v1.ListBackgroundTasksRequest\x1a).retrieval.v1.ListBackgroundTasksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'retrieval.v1.maintenance_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTMAINTENANCEJOBSREQUEST']._serialized_start=121
-  _globals['_LISTMAINTENANCEJOBSREQUEST']._serialized_end=149
-  _globals['_LISTMAINTENANCEJOBSRESPONSE']._serialized_start=151
-  _globals['_LISTMAINTENANCEJOBSRESPONSE']._serialized_end=224
-  _globals['_RUNMAINTENANCEJOBREQUEST']._serialized_start=226
-  _globals['_RUNMAINTENANCEJOBREQUEST']._serialized_end=266
-  _globals['_RUNMAINTENANCEJOBRESPONSE']._serialized_start=268
-  _globals['_RUNMAINTENANCEJOBRESPONSE']._serialized_end=338
-  _globals['_MAINTENANCEJOB']._serialized_start=341
-  _globals['_MAINTENANCEJOB']._serialized_end=694
-  _globals['_MAINTENANCERUN']._serialized_start=697
-  _globals['_MAINTENANCERUN']._serialized_end=1035
-  _globals['_MAINTENANCERUN_OUTCOME']._serialized_start=912
-  _globals['_MAINTENANCERUN_OUTCOME']._serialized_end=1035
-  _globals['_MAINTENANCESERVICE']._serialized_start=1038
-  _globals['_MAINTENANCESERVICE']._serialized_end=1268
+  _globals['_LISTMAINTENANCEJOBSREQUEST']._serialized_start=157
+  _globals['_LISTMAINTENANCEJOBSREQUEST']._serialized_end=185
+  _globals['_LISTMAINTENANCEJOBSRESPONSE']._serialized_start=187
+  _globals['_LISTMAINTENANCEJOBSRESPONSE']._serialized_end=260
+  _globals['_RUNMAINTENANCEJOBREQUEST']._serialized_start=262
+  _globals['_RUNMAINTENANCEJOBREQUEST']._serialized_end=302
+  _globals['_RUNMAINTENANCEJOBRESPONSE']._serialized_start=304
+  _globals['_RUNMAINTENANCEJOBRESPONSE']._serialized_end=374
+  _globals['_MAINTENANCEJOB']._serialized_start=377
+  _globals['_MAINTENANCEJOB']._serialized_end=823
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=825
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=853
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=855
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=929
+  _globals['_MAINTENANCERUN']._serialized_start=932
+  _globals['_MAINTENANCERUN']._serialized_end=1270
+  _globals['_MAINTENANCERUN_OUTCOME']._serialized_start=1147
+  _globals['_MAINTENANCERUN_OUTCOME']._serialized_end=1270
+  _globals['_MAINTENANCESERVICE']._serialized_start=1273
+  _globals['_MAINTENANCESERVICE']._serialized_end=1611
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from retrieval.v1 import background_task_pb2 as _background_task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -34,7 +35,7 @@ class RunMaintenanceJobResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[MaintenanceRun, _Mapping]] = ...) -> None: ...
 
 class MaintenanceJob(_message.Message):
-    __slots__ = ("name", "description", "interval", "continuous", "running", "next_run_at", "last_run", "last_success_at", "consecutive_failures", "lag")
+    __slots__ = ("name", "description", "interval", "continuous", "running", "next_run_at", "last_run", "last_success_at", "consecutive_failures", "lag", "restarts", "last_failure", "last_failure_at")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +46,9 @@ class MaintenanceJob(_message.Message):
     LAST_SUCCESS_AT_FIELD_NUMBER: _ClassVar[int]
     CONSECUTIVE_FAILURES_FIELD_NUMBER: _ClassVar[int]
     LAG_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_AT_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     interval: _duration_pb2.Duration
@@ -55,7 +59,20 @@ class MaintenanceJob(_message.Message):
     last_success_at: _timestamp_pb2.Timestamp
     consecutive_failures: int
     lag: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., continuous: _Optional[bool] = ..., running: _Optional[bool] = ..., next_run_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_run: _Optional[_Union[MaintenanceRun, _Mapping]] = ..., last_success_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consecutive_failures: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    restarts: int
+    last_failure: str
+    last_failure_at: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., continuous: _Optional[bool] = ..., running: _Optional[bool] = ..., next_run_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_run: _Optional[_Union[MaintenanceRun, _Mapping]] = ..., last_success_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consecutive_failures: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., restarts: _Optional[int] = ..., last_failure: _Optional[str] = ..., last_failure_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListBackgroundTasksRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListBackgroundTasksResponse(_message.Message):
+    __slots__ = ("tasks",)
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    tasks: _containers.RepeatedCompositeFieldContainer[_background_task_pb2.BackgroundTask]
+    def __init__(self, tasks: _Optional[_Iterable[_Union[_background_task_pb2.BackgroundTask, _Mapping]]] = ...) -> None: ...
 
 class MaintenanceRun(_message.Message):
     __slots__ = ("started_at", "duration", "outcome", "affected", "detail", "error")

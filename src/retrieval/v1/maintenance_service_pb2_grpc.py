@@ -48,6 +48,11 @@ class MaintenanceServiceStub:
                 request_serializer=retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobRequest.SerializeToString,
                 response_deserializer=retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobResponse.FromString,
                 _registered_method=True)
+        self.ListBackgroundTasks = channel.unary_unary(
+                '/retrieval.v1.MaintenanceService/ListBackgroundTasks',
+                request_serializer=retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksRequest.SerializeToString,
+                response_deserializer=retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksResponse.FromString,
+                _registered_method=True)
 
 
 class MaintenanceServiceServicer:
@@ -78,6 +83,14 @@ class MaintenanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBackgroundTasks(self, request, context):
+        """Everything that runs in the background of the server that answers, by name: followers, index builds, counting of
+        events, embedding of texts. A task that fails is started again; this shows how often, when and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MaintenanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +103,11 @@ def add_MaintenanceServiceServicer_to_server(servicer, server):
                     servicer.RunMaintenanceJob,
                     request_deserializer=retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobRequest.FromString,
                     response_serializer=retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobResponse.SerializeToString,
+            ),
+            'ListBackgroundTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBackgroundTasks,
+                    request_deserializer=retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksRequest.FromString,
+                    response_serializer=retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -150,6 +168,33 @@ class MaintenanceService:
             '/retrieval.v1.MaintenanceService/RunMaintenanceJob',
             retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobRequest.SerializeToString,
             retrieval_dot_v1_dot_maintenance__service__pb2.RunMaintenanceJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBackgroundTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/retrieval.v1.MaintenanceService/ListBackgroundTasks',
+            retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksRequest.SerializeToString,
+            retrieval_dot_v1_dot_maintenance__service__pb2.ListBackgroundTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

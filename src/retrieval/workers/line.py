@@ -12,6 +12,8 @@ import sys
 
 READY = b"ready\n"
 SERVE = b"serve\n"
+STORE_AWAY = 75
+"""Exit code of a worker that gave up waiting for the database: EX_TEMPFAIL of sysexits.h."""
 
 
 class SupervisorLine:

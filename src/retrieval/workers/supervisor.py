@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.errors import UnavailableError
-from retrieval.workers.line import READY, SERVE
+from retrieval.workers.line import READY, SERVE, STORE_AWAY
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping, Sequence
+
+    from retrieval.application.task_supervisor import BackgroundTask
 
 log = logging.getLogger(__name__)
 
@@ -21,17 +25,23 @@ LONGEST_DELAY_S = 5.0
 SETTLED_S = 30.0
 """A worker that lived as long starts over with the first delay."""
 START_TIMEOUT_S = 120.0
-"""A worker that is not ready by then is killed."""
+"""A worker that is not ready by then, on top of the time that it may wait for the database, is killed."""
 MAX_FAILED_STARTS = 5
-"""So many in a row, while no worker is ready, and the supervisor gives up."""
+"""So many in a row, while no worker is ready, and the supervisor gives up. An outage of the database is waited out."""
 KILL_AFTER_S = 5.0
 """What a worker gets to close its connections, on top of the time its calls get to finish."""
 
 
 class Supervisor:
-    """`count` processes of `command`, which is told the worker's number by `--worker N` at its end."""
+    """`count` processes of `command`, which is told the worker's number by `--worker N` at its end.
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], count: int, drain_s: float) -> None:
+    `wait_s`: how long a worker may wait for the database before it is ready.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], count: int, drain_s: float, wait_s: float = 0.0
+    ) -> None:
+        self._start_timeout_s = START_TIMEOUT_S + wait_s
         self._command = command
         self._environment = environment
         self._count = count
@@ -41,13 +51,18 @@ class Supervisor:
         self._all_ready = asyncio.Event()
         self._failed_starts = 0
         self._serving = False
-        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks = TaskSupervisor()
+        self._keepers: list[BackgroundTask] = []
+        self._delays_s = dict.fromkeys(range(1, count + 1), FIRST_DELAY_S)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Start the workers and wait until all of them accept calls. Raises: UnavailableError (WORKERS_FAILED)."""
-        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(1, self._count + 1)]
-        ready = asyncio.ensure_future(self._all_ready.wait())
+        self._keepers = [
+            self._tasks.start(f"worker-{number}", partial(self._live, number), partial(self._pause, number))
+            for number in range(1, self._count + 1)
+        ]
+        ready = asyncio.ensure_future(self._all_ready.wait())  # awaited: below
         outcomes: tuple[asyncio.Future[Any], ...] = (ready, self._failed)
         try:
             await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
@@ -69,13 +84,12 @@ class Supervisor:
     async def stop(self) -> None:
         """Let all workers finish their calls and end; those that do not in time are killed."""
         for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+            await keeper.stop()
         self._failed.cancel()
         running = [process for process in self._processes.values() if process.returncode is None]
         for process in running:
             process.terminate()
-        ends = [asyncio.create_task(process.wait()) for process in running]
+        ends = [asyncio.create_task(process.wait()) for process in running]  # awaited: below
         if ends:
             await asyncio.wait(ends, timeout=self._drain_s + KILL_AFTER_S)
         for process in running:
@@ -84,25 +98,26 @@ class Supervisor:
                 process.kill()
         await asyncio.gather(*ends)
 
-    async def _keep(self, number: int) -> None:
-        """Have a worker of this number, for good."""
+    async def _live(self, number: int) -> None:
+        """The life of a worker of this number, and what follows from its end."""
         loop = asyncio.get_running_loop()
-        delay_s = FIRST_DELAY_S
-        while True:
-            born = loop.time()
-            ended = await self._run(number)
-            if self._failed_starts >= MAX_FAILED_STARTS and not self._ready and not self._failed.done():
-                self._failed.set_exception(
-                    UnavailableError(
-                        f"{self._failed_starts} workers in a row ended before they were ready; the log says why",
-                        reason="WORKERS_FAILED",
-                    )
+        born = loop.time()
+        ended = await self._run(number)
+        if self._failed_starts >= MAX_FAILED_STARTS and not self._ready and not self._failed.done():
+            self._failed.set_exception(
+                UnavailableError(
+                    f"{self._failed_starts} workers in a row ended before they were ready; the log says why",
+                    reason="WORKERS_FAILED",
                 )
-            if loop.time() - born >= SETTLED_S:
-                delay_s = FIRST_DELAY_S
-            log.warning("worker %d ended with %d; the next one starts in %.1f s", number, ended, delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+            )
+        if loop.time() - born >= SETTLED_S:
+            self._delays_s[number] = FIRST_DELAY_S
+        log.warning("worker %d ended with %d; the next one starts in %.1f s", number, ended, self._delays_s[number])
+
+    async def _pause(self, number: int) -> None:
+        delay_s = self._delays_s[number]
+        self._delays_s[number] = min(2 * delay_s, LONGEST_DELAY_S)
+        await asyncio.sleep(delay_s)
 
     async def _run(self, number: int) -> int:
         """One life of a worker; returns its exit code."""
@@ -126,18 +141,19 @@ class Supervisor:
                     self._all_ready.set()
                 if self._serving:
                     self._tell_to_serve(process)
-            else:
+                return await process.wait()
+            code = await process.wait()
+            if code != STORE_AWAY:
                 self._failed_starts += 1
-            return await process.wait()
+            return code
         finally:
             self._ready.discard(number)
 
-    @staticmethod
-    async def _is_ready(process: Process) -> bool:
+    async def _is_ready(self, process: Process) -> bool:
         """Wait for a worker to say so. False: it ended first, or it took too long and is killed."""
         assert process.stdout is not None
         try:
-            return await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S) == READY
+            return await asyncio.wait_for(process.stdout.readline(), self._start_timeout_s) == READY
         except TimeoutError:
             process.kill()
             return False

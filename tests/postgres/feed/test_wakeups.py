@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings
 from retrieval.domain.errors import UnavailableError
 from retrieval.domain.model import AttributeType
@@ -17,6 +19,7 @@ from retrieval.postgres.database import Database
 from tests.postgres.feed.follower import soon, upsert
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     import asyncpg
@@ -87,12 +90,14 @@ async def test_a_listener_that_fell_silent_is_replaced(url: str, monkeypatch: py
     database = Database(url, Settings())
     connect, opened = database.dedicated, []
 
-    async def dedicated(application_name: str) -> Any:
-        opened.append(await connect(application_name))
-        return opened[-1]
+    @asynccontextmanager
+    async def dedicated(application_name: str) -> AsyncIterator[Any]:
+        async with connect(application_name) as connection:
+            opened.append(connection)
+            yield connection
 
     monkeypatch.setattr(database, "dedicated", dedicated)
-    feed = PostgresChanges(database)
+    feed = PostgresChanges(database, TaskSupervisor())
     async with soon():
         await feed.wait(60)
         opened[0]._transport.pause_reading()
@@ -102,7 +107,7 @@ async def test_a_listener_that_fell_silent_is_replaced(url: str, monkeypatch: py
 
 
 async def test_waiting_without_a_database_is_waiting(tmp_path: Path) -> None:
-    feed = PostgresChanges(Database(f"postgresql:///postgres?host={tmp_path}", Settings()))
+    feed = PostgresChanges(Database(f"postgresql:///postgres?host={tmp_path}", Settings()), TaskSupervisor())
     assert not await woken(feed, 0.3)
     with pytest.raises(UnavailableError):
         async with feed.snapshot():

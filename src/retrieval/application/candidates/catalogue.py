@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.application.ports import Stores
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.domain.co_engagement import CoEngagement
     from retrieval.domain.model import Collection
     from retrieval.domain.ranker import Crowd
@@ -61,8 +62,9 @@ class Catalogue:
 class Catalogues:
     """Reads catalogues, and keeps them fresh as long as they are asked for."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, tasks: TaskSupervisor) -> None:
         self._stores = stores
+        self._tasks = tasks
         self._known: dict[int, Catalogue] = {}
         self._reading: dict[int, asyncio.Task[Catalogue]] = {}
 
@@ -75,7 +77,7 @@ class Catalogues:
             return known
         task = self._reading.get(key)
         if task is None:
-            task = asyncio.create_task(self._read(collection, known))
+            task = self._tasks.once(f"catalogue of collection {key}", self._read(collection, known))
             self._reading[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
         if known is not None and age_s < STALE_S:
@@ -95,8 +97,6 @@ class Catalogues:
             return
         if task.exception() is None:
             self._known[key] = task.result()
-        else:
-            log.warning("what candidates need of collection %s could not be read", key, exc_info=task.exception())
 
     async def _read(self, collection: Collection, known: Catalogue | None) -> Catalogue:
         engagement = self._stores.engagement

@@ -27,6 +27,7 @@ from retrieval.application.candidates.strategies import (
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
 from retrieval.application.related_items import strengths_for_boost
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.blend import RRF_K, fuse
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
@@ -97,11 +98,12 @@ class _Question:
 class CandidateEngine:
     """Searches user candidates, and keeps what it learned of users and collections while it is open."""
 
-    def __init__(self, stores: Stores, pipeline: SearchPipeline) -> None:
+    def __init__(self, stores: Stores, pipeline: SearchPipeline, tasks: TaskSupervisor | None = None) -> None:
+        tasks = tasks or TaskSupervisor()
         self._stores = stores
         self._pipeline = pipeline
-        self.states = UserStates(stores)
-        self._catalogues = Catalogues(stores)
+        self.states = UserStates(stores, tasks)
+        self._catalogues = Catalogues(stores, tasks)
         self._results = KeptResults()
 
     def open(self) -> None:

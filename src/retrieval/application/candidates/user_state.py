@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.application.ports import Stores
+    from retrieval.application.task_supervisor import TaskSupervisor
     from retrieval.domain.engagement import EventType
     from retrieval.domain.interests import Interest
     from retrieval.domain.model import Collection, EmbeddingVersion, Event
@@ -74,8 +75,9 @@ class UserState:
 class UserStates:
     """Loads states, and keeps them while `following` tells of every change."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, tasks: TaskSupervisor) -> None:
         self._stores = stores
+        self._tasks = tasks
         self._kept: OrderedDict[tuple[int, str], UserState] = OrderedDict()
         self._by_hash: dict[tuple[int, int], set[str]] = {}
         self._bytes = 0
@@ -149,9 +151,11 @@ class UserStates:
         state.interests[version.version_id] = known
         state.interests_at[version.version_id] = time.time_ns() // 1000
         if state.user_id and self._unsubscribe is not None:
-            task = asyncio.create_task(self._stores.profiles.save_interests(version, state.user_id, known))
+            task = self._tasks.once(
+                "save-interests", self._stores.profiles.save_interests(version, state.user_id, known)
+            )
             self._writes.add(task)
-            task.add_done_callback(self._written)
+            task.add_done_callback(self._writes.discard)
         return known
 
     async def item_vectors(self, version: EmbeddingVersion, item_ids: list[str]) -> dict[str, NDArray[np.float32]]:
@@ -185,11 +189,6 @@ class UserStates:
         if len(events) == MAX_HISTORY:
             earlier = await self._stores.events.seen(collection, user_id, MAX_SEEN)
         return _state(collection, user_id, events, edges, frozenset(), earlier)
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # stored again when the user is read anew; nobody waits for it
 
     def _keep(self, key: tuple[int, str], state: UserState) -> None:
         self._drop(key)

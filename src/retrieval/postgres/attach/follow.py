@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from retrieval.application.task_supervisor import for_each
 from retrieval.domain.errors import RetrievalError, UnavailableError
 from retrieval.domain.table_binding import read_binding, write_binding
 from retrieval.postgres.attach.apply import Applier, remove_items
@@ -18,12 +20,14 @@ from retrieval.postgres.attach.plan import plan_attachment
 from retrieval.postgres.sql_files import queries
 
 if TYPE_CHECKING:
+    from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
     from retrieval.domain.model import Collection
     from retrieval.postgres.attach.plan import AttachmentPlan
     from retrieval.postgres.collections import PostgresCollections
     from retrieval.postgres.database import Database
     from retrieval.postgres.projections import PostgresProjections
 
+TASK = "attached-tables"
 POLL_S = 0.5
 """Applications are not made to notify anybody, which would have their commits queue up behind each other."""
 CHECK_S = 60.0
@@ -65,40 +69,36 @@ class AttachmentFollower:
         self._projections = projections
         self._wake = asyncio.Event()
         self._news = False
-        self._task: asyncio.Task[None] | None = None
+        self._check_at = 0.0
+        self._task: BackgroundTask | None = None
 
-    def start(self) -> None:
+    def start(self, tasks: TaskSupervisor) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="attachments")
+        # Vital: what an author takes back is shown for as long as nobody follows.
+        self._task = tasks.start(TASK, self._step, self._pause, vital=True)
 
     async def stop(self) -> None:
         """Stop; a transaction under way is rolled back."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
             self._task = None
 
     def wake(self) -> None:
         """Look for work now."""
         self._wake.set()
 
-    async def _run(self) -> None:
-        check_at = 0.0
-        while True:
-            self._wake.clear()
-            try:
-                if time.monotonic() >= check_at:
-                    await self.check_followers()
-                    check_at = time.monotonic() + CHECK_S
-                worked = await self._work()
-            except (RetrievalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                log.warning("following attached tables is tried again: %s", error)
-                worked = False
-            if not worked:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), POLL_S)
-                except TimeoutError:
-                    continue
+    async def _step(self) -> None:
+        """Do all there is to do."""
+        self._wake.clear()
+        if time.monotonic() >= self._check_at:
+            await self.check_followers()
+            self._check_at = time.monotonic() + CHECK_S
+        while await self._work():
+            pass
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_S)
 
     async def check_followers(self) -> None:
         """Put back triggers that are gone: with a table that was dropped and made anew, or restored from a dump."""
@@ -114,10 +114,7 @@ class AttachmentFollower:
         """One batch of every attachment that has something to do; whether there was any."""
         async with self._database.connection() as connection:
             due = [r["attachment_id"] for r in await connection.fetch(queries("attachments")["due_attachments"])]
-        worked = False
-        for attachment_id in due:
-            worked |= await self._batch(attachment_id)
-        return worked
+        return await for_each(due, self._batch)
 
     async def _batch(self, attachment_id: int) -> bool:
         self._news = False

@@ -124,7 +124,7 @@ class NativeFront:
     async def stop(self, grace_s: float) -> None:
         """See `Front`."""
         end = self._loop.time() + grace_s
-        behind = asyncio.create_task(self._behind.stop(grace_s))
+        behind = asyncio.create_task(self._behind.stop(grace_s))  # awaited: below
         # Not until the tasks are done: `close` drops what the connections have not written yet.
         while self._unfinished() and self._loop.time() < end:  # noqa: ASYNC110 - nothing tells the end
             await asyncio.sleep(FLUSH_S)
@@ -225,7 +225,8 @@ class NativeFront:
             else:
                 metadata, _, remaining_s = details
                 context = NativeContext(self._front, call_id, metadata, remaining_s)
-                task = self._loop.create_task(self._run(call_id, self._usual[number], payload, context))
+                call = self._run(call_id, self._usual[number], payload, context)
+                task = self._loop.create_task(call)  # awaited: by `stop`, and by the caller
                 self._tasks[call_id] = task
                 task.add_done_callback(partial(self._forget, call_id))
 
