@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from retrieval.config import Settings
 
 
-LOOK_AGAIN_S = 1.0
-"""Between two looks for a database that is away."""
+LOOK_AGAIN_S, SAY_AGAIN_S = 1.0, 10.0
+"""Between two looks for a database that is away, and between two lines of the log about it."""
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class PostgresAdapter:
         Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR), UnavailableError.
         """
         url = await self.url()
-        give_up_at = time.monotonic() + wait_s
+        give_up_at, say_at = time.monotonic() + wait_s, 0.0
         while True:
             try:
                 if migrate or self._embedded is not None:
@@ -93,7 +93,9 @@ class PostgresAdapter:
                 left_s = give_up_at - time.monotonic()
                 if error.reason != UnavailableError.reason or left_s <= 0:
                     raise
-                log.warning("waiting for the database, for %.0f s more (RETRIEVAL_DATABASE_WAIT_S)", left_s)
+                if time.monotonic() >= say_at:
+                    log.warning("waiting for the database, for %.0f s more (RETRIEVAL_DATABASE_WAIT_S)", left_s)
+                    say_at = time.monotonic() + SAY_AGAIN_S
                 await asyncio.sleep(min(LOOK_AGAIN_S, left_s))
             else:
                 return url

@@ -155,6 +155,8 @@ class PostgresIndexBuilder:
             if await idle.fetchrow(queries("indexes")["next_build"]) is None:
                 return
         async with self._database.dedicated("retrieval-build") as connection:
+            if self._task is not None:
+                self._task.succeeded()  # a round may take hours
             # Not waited for inside Postgres: the statement would hold a snapshot, for whose end the concurrent build of
             # the process that has the lock waits in turn.
             while not await connection.fetchval(  # noqa: ASYNC110 - it is another process that ends the wait
