@@ -18,6 +18,7 @@ from retrieval.config import Settings
 from retrieval.transport.calls import Calls
 from retrieval.transport.fronts.choice import open_front
 from retrieval.transport.fronts.front import Methods, Offer
+from retrieval.transport.lanes import Lanes
 from retrieval.v1 import common_pb2, retrieval_service_pb2, retrieval_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def serve(front_name: str) -> None:
     retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
         retrieval_service_pb2_grpc.RetrievalServiceServicer(), methods
     )
-    calls = Calls(settings.max_in_flight, settings.default_deadline_s)
+    calls = Calls(Lanes(settings), settings.default_deadline_s)
     front = open_front(settings, Offer(methods, calls, {METHOD: echo}, settings.max_message_bytes), reuse_port=False)
     await front.start()
     print(front.port, flush=True)

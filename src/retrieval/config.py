@@ -24,6 +24,9 @@ _POSITIVE = (
     "search_connections",
     "write_connections",
     "max_in_flight",
+    "max_heavy_in_flight",
+    "heavy_concurrency",
+    "max_streams",
     "max_message_bytes",
     "default_ef_search",
     "cache_max_staleness_ms",
@@ -79,7 +82,13 @@ class Settings:
     statement_timeout_s: float = 60.0
     """Postgres ends a search statement after this, whatever became of the caller."""
     max_in_flight: int = 256
-    """Calls beyond this many at once are shed with RESOURCE_EXHAUSTED."""
+    """Searches, and writes, beyond this many at once are shed with RESOURCE_EXHAUSTED."""
+    max_heavy_in_flight: int = 64
+    """The same for heavy searches (candidates, batches, requests of more than 64 KiB) and for administration."""
+    heavy_concurrency: int = 2
+    """So many heavy searches, and administrative calls, run at a time; the others wait, and leave room for searches."""
+    max_streams: int = 256
+    """Streams beyond this many at once are shed; they take no places of other calls."""
     max_message_bytes: int = 8 * 1024 * 1024
     """Largest request or reply."""
     default_ef_search: int = 100

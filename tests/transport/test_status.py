@@ -146,7 +146,7 @@ async def test_a_cancelled_call_cancels_its_handler(run: Running, monkeypatch: p
 async def test_too_many_calls_are_shed_but_health_is_not(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval.client.probe import is_serving
 
-    async with running(front, max_in_flight=2) as run:
+    async with running(front, max_in_flight=2, max_heavy_in_flight=2) as run:
         await create(run.client)
         release = asyncio.Event()
         real = run.service.stores.collections.get

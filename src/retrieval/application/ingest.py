@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retrieval.application.search import pick_version
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.filters import Filter, check_filter
 from retrieval.domain.model import ANONYMOUS
@@ -33,6 +33,7 @@ class Upsert:
     request_id: str = ""
     fingerprint: bytes = b""
     embedding_version: int = 0
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ async def prepare_upsert(stores: Stores, request: Upsert) -> PreparedUpsert:
     collection = await stores.collections.get(request.collection)
     version = pick_version(collection, request.embedding_version)
     projection = await stores.projections.of(version)
-    if projection is None:
+    if projection is None and not request.large:
         items = request.read(collection, version, None)
     else:
-        # A thousand long vectors take a while to multiply, and other calls must not wait for it.
-        items = await asyncio.to_thread(request.read, collection, version, projection)
+        # A thousand long vectors take a while to check or multiply, and other calls must not wait for it.
+        items = await in_thread(request.read, collection, version, projection)
     return PreparedUpsert(collection, version, items, request.request_id, request.fingerprint)
 
 

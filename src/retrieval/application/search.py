@@ -5,7 +5,6 @@ Use cases differ in how they come to a query vector; from there on they all go t
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import numpy as np
 from retrieval.application.deadline import remaining_s
 from retrieval.application.projections import settled_vector
 from retrieval.application.related_items import strengths_for_boost
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
@@ -335,7 +335,7 @@ class SearchPipeline:
             and options.diversity.by_vector
             and draft.vectors.size * options.limit > LONG_SPREAD
         ):
-            return draft.take(await asyncio.to_thread(rerank, *work))
+            return draft.take(await in_thread(rerank, *work))
         return draft.take(rerank(*work))
 
     @staticmethod

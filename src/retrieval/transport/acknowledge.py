@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from retrieval.transport.lanes import stream_writes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,17 +30,21 @@ async def acknowledge(
 ) -> None:
     """`prepare` each request, then `write` what it became, with its 0-based number, and send the reply that this gives.
 
-    One batch is written at a time while the next ones are prepared. An error ends the stream, after the
-    acknowledgements of the batches before it.
+    One batch is written at a time, in turns with other writes, while the next ones are prepared. An error ends the
+    stream, after the acknowledgements of the batches before it.
     """
     ahead: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(READ_AHEAD)
+    lane = stream_writes.get()
+    turn = nullcontext if lane is None else lane.turn
     reading = asyncio.create_task(_read_ahead(requests, prepare, ahead))  # awaited: below
     try:
         number = 0
         while (batch := await ahead.get()) is not None:
             if isinstance(batch, Exception):
                 raise batch
-            await context.write(await write(number, batch))
+            async with turn():
+                reply = await write(number, batch)
+            await context.write(reply)
             number += 1
     finally:
         reading.cancel()

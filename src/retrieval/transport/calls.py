@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from google.protobuf.message import DecodeError
 
 from retrieval.application.deadline import set_remaining_s
-from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, OverloadedError, UnavailableError
+from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from retrieval.transport.apart import apart, large_request
+from retrieval.transport.lanes import LARGE_BYTES, stream_writes
 from retrieval.transport.status import call_id, code_of, known, rich_status
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     import grpc
+
+    from retrieval.transport.lanes import Lane, Lanes
 
     Handler = grpc.RpcMethodHandler[Any, Any]
     Metadata = Sequence[tuple[str, str | bytes]]
@@ -35,8 +39,6 @@ TIMING_KEY = "server-timing-us"
 """Trailing metadata: microseconds spent in the handler, decoding and encoding included."""
 CALL_ID_KEY = "call-id"
 """Trailing metadata: names the call in the log."""
-RETRY_AFTER_S = 0.1
-"""A shed call is told to come back after this: several times the length of a usual call."""
 
 
 class Context(Protocol):
@@ -64,12 +66,11 @@ UnaryCall = Any
 
 
 class Calls:
-    """Wraps handlers, counts the calls in flight, and refuses those that are too many or too late."""
+    """Wraps handlers, has each call keep to its lane, and refuses those that come too late."""
 
-    def __init__(self, max_in_flight: int, default_deadline_s: float) -> None:
-        self._max_in_flight = max_in_flight
+    def __init__(self, lanes: Lanes, default_deadline_s: float) -> None:
+        self._lanes = lanes
         self._default_deadline_s = default_deadline_s
-        self._in_flight = 0
         self.identities: Iterator[str] = map(f"{secrets.token_hex(4)}-{{:x}}".format, count(1))
         self.draining = False
 
@@ -79,12 +80,15 @@ class Calls:
         encode: Any = handler.response_serializer
 
         async def call(raw: bytes, context: Context) -> Any:
+            lane = self._lanes.of(method, len(raw))
+
             async def run() -> Any:
                 remaining_s = context.time_remaining()
-                async with _within(self._default_deadline_s if remaining_s is None else remaining_s):
-                    return encode(await behaviour(_decoded(handler, raw), context))
+                async with _within(self._default_deadline_s if remaining_s is None else remaining_s), lane.turn():
+                    large_request.set(len(raw) > LARGE_BYTES)
+                    return encode(await behaviour(await apart(_decoded, handler, raw), context))
 
-            return await self._around(method, context, run)
+            return await self._around(method, context, lane, run)
 
         return call
 
@@ -95,13 +99,15 @@ class Calls:
         async def call(raws: AsyncIterator[bytes], context: Context) -> None:
             async def requests() -> AsyncIterator[Any]:
                 async for raw in raws:
-                    yield _decoded(handler, raw)
+                    large_request.set(len(raw) > LARGE_BYTES)
+                    yield await apart(_decoded, handler, raw)
 
             async def run() -> None:
+                stream_writes.set(self._lanes.writes)
                 async with _within(context.time_remaining()):
                     await behaviour(requests(), context)
 
-            await self._around(method, context, run)
+            await self._around(method, context, self._lanes.streams, run)
 
         return call
 
@@ -114,19 +120,17 @@ class Calls:
                 async with _within(context.time_remaining()):
                     await behaviour(_decoded(handler, raw), context)
 
-            await self._around(method, context, run)
+            await self._around(method, context, self._lanes.streams, run)
 
         return call
 
-    async def _around(self, method: str, context: Context, run: Callable[[], Awaitable[Any]]) -> Any:
+    async def _around(self, method: str, context: Context, lane: Lane, run: Callable[[], Awaitable[Any]]) -> Any:
         started = time.perf_counter()
         identity = next(self.identities)
         call_id.set(identity)
         outcome = "CANCELLED"
-        self._in_flight += 1
         try:
-            self._admit()
-            reply = await run()
+            reply = await self._admitted(lane, run)
             context.set_trailing_metadata(trailers(started, identity))
             outcome = "OK"
         except Exception as error:
@@ -138,16 +142,16 @@ class Calls:
         else:
             return reply
         finally:
-            self._in_flight -= 1
             log_call(method, outcome, started, identity)
 
-    def _admit(self) -> None:
+    async def _admitted(self, lane: Lane, run: Callable[[], Awaitable[Any]]) -> Any:
         if self.draining:
             raise UnavailableError("the server is shutting down; call another one", reason="SHUTTING_DOWN")
-        if self._in_flight > self._max_in_flight:
-            raise OverloadedError(
-                f"more than {self._max_in_flight} calls are in flight; try again shortly", retry_after_s=RETRY_AFTER_S
-            )
+        lane.enter()
+        try:
+            return await run()
+        finally:
+            lane.leave()
 
 
 def trailers(started: float, identity: str) -> list[tuple[str, str | bytes]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.search import pick_version
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, LeaseName
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
+from retrieval.transport.apart import apart, apart_if, large_request
 from retrieval.transport.caller import Caller
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_embedding_jobs import read_failures, read_lease_duration, read_results
@@ -62,11 +62,9 @@ class EmbeddingJobServicer(pb_grpc.EmbeddingJobServiceServicer):
         lease, collection, version = await self._leased(request.lease_id)
         projection = await self._stores.projections.of(version)
         metric = collection.metric
-        if projection is None:
-            done = read_results(request.results, version, metric, None)
-        else:
-            # As with upserts: many long vectors take a while to multiply.
-            done = await asyncio.to_thread(read_results, request.results, version, metric, projection)
+        # As with upserts: many long vectors take a while to multiply.
+        large = projection is not None or large_request.get()
+        done = await apart_if(large, read_results, request.results, version, metric, projection)
         outcomes = await self._jobs.complete(collection, version, lease.lease_id, done)
         return pb.CompleteEmbeddingJobsResponse(outcomes=write_outcomes([d.job_id for d in done], outcomes))
 
@@ -74,7 +72,7 @@ class EmbeddingJobServicer(pb_grpc.EmbeddingJobServiceServicer):
         self, request: pb.FailEmbeddingJobsRequest, _context: Context
     ) -> pb.FailEmbeddingJobsResponse:
         """Have jobs tried again, or hold them."""
-        failures = read_failures(request.failures)
+        failures = await apart(read_failures, request.failures)
         lease, collection, version = await self._leased(request.lease_id)
         outcomes = await self._jobs.fail(collection, version, lease.lease_id, failures)
         return pb.FailEmbeddingJobsResponse(outcomes=write_outcomes([f.job_id for f in failures], outcomes))

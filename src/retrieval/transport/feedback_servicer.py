@@ -10,6 +10,7 @@ from retrieval.application.erase_user import erase_user
 from retrieval.application.limits import MAX_BATCH_ITEMS
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.transport.acknowledge import acknowledge
+from retrieval.transport.apart import apart
 from retrieval.transport.read_edges import read_edge_changes
 from retrieval.transport.read_events import read_event
 from retrieval.transport.read_profiles import read_user_id
@@ -59,7 +60,7 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
     ) -> pb.UpdateOwnerEdgesResponse:
         """Make and remove edges, all or none."""
         name, user_id = read_collection_name(request.collection), read_user_id(request.user_id)
-        add, remove = read_edge_changes(request)
+        add, remove = await apart(read_edge_changes, request)
         collection = await self._stores.collections.get(name)
         receipt = await self._stores.engagement.set_edges(collection, user_id, add, remove)
         return pb.UpdateOwnerEdgesResponse(added_count=receipt.added, removed_count=receipt.removed)
@@ -96,7 +97,11 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         count(request.events, "events", MAX_BATCH_ITEMS, required=True)
         collection = await self._stores.collections.get(name)
         now_us = time.time_ns() // 1000
-        return collection, [
-            read_event(event, f"events[{number}]", now_us, collection.rating_scale_max)
-            for number, event in enumerate(request.events)
-        ]
+
+        def read() -> list[Event]:
+            return [
+                read_event(event, f"events[{number}]", now_us, collection.rating_scale_max)
+                for number, event in enumerate(request.events)
+            ]
+
+        return collection, await apart(read)

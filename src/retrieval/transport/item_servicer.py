@@ -23,6 +23,7 @@ from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.search import NO_FILTER, View
 from retrieval.transport import enums
 from retrieval.transport.acknowledge import acknowledge
+from retrieval.transport.apart import LARGE_REPLY_HITS, apart, apart_if, large_request
 from retrieval.transport.caller import Caller
 from retrieval.transport.paging import page_size, read_token, write_token
 from retrieval.transport.read_filters import read_filter
@@ -57,7 +58,7 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, _context: Context) -> pb.UpsertItemsResponse:
         """Write a batch, all or none."""
-        receipt = await upsert_items(self._stores, _read_upsert(request))
+        receipt = await upsert_items(self._stores, await apart(_read_upsert, request))
         return pb.UpsertItemsResponse(upserted_count=receipt.count, consistency_token=receipt.token)
 
     async def StreamUpsertItems(
@@ -96,7 +97,7 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
             name,
             page_size(request.page_size),
             read_token(request.page_token, *same),
-            read_filter(request.filter, "filter") if request.HasField("filter") else NO_FILTER,
+            await apart(read_filter, request.filter, "filter") if request.HasField("filter") else NO_FILTER,
             self._viewer(request, context),
             _is_full(request.view),
         )
@@ -110,7 +111,7 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
     ) -> pb.UpsertRelationshipsResponse:
         """Declare relationships, all or none."""
         name = read_collection_name(request.collection)
-        written = await upsert_relationships(self._stores, name, read_relationships(request.relationships))
+        written = await upsert_relationships(self._stores, name, await apart(read_relationships, request.relationships))
         return pb.UpsertRelationshipsResponse(upserted_count=written)
 
     async def DeleteRelationships(
@@ -118,7 +119,9 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
     ) -> pb.DeleteRelationshipsResponse:
         """Withdraw relationships, all or none."""
         name = read_collection_name(request.collection)
-        deleted = await delete_relationships(self._stores, name, read_relationship_keys(request.relationships))
+        deleted = await delete_relationships(
+            self._stores, name, await apart(read_relationship_keys, request.relationships)
+        )
         return pb.DeleteRelationshipsResponse(deleted_count=deleted)
 
     def _viewer(self, request: pb.BatchGetItemsRequest | pb.ListItemsRequest, context: Context) -> Viewer | None:
@@ -130,13 +133,17 @@ class ItemServicer(pb_grpc.ItemServiceServicer):
         self, items: Sequence[Item], collection: str, into: pb.BatchGetItemsResponse | pb.ListItemsResponse
     ) -> None:
         types = (await self._stores.collections.get(collection)).attributes
-        for item in items:
-            write_item(item, types, into.items.add())
+
+        def write() -> None:
+            for item in items:
+                write_item(item, types, into.items.add())
+
+        await apart_if(len(items) > LARGE_REPLY_HITS, write)
 
     async def _prepare(self, request: pb.StreamUpsertItemsRequest) -> PreparedUpsert:
         require(request.HasField("batch"), "batch", "is required")
         try:
-            return await prepare_upsert(self._stores, _read_upsert(request.batch))
+            return await prepare_upsert(self._stores, await apart(_read_upsert, request.batch))
         except InvalidArgumentError as error:
             raise error.under("batch") from error
 
@@ -155,6 +162,7 @@ def _read_upsert(request: pb.UpsertItemsRequest) -> Upsert:
         request_id,
         _fingerprint(request) if request_id else b"",
         version_number(request.embedding_version),
+        large_request.get(),
     )
 
 

@@ -13,6 +13,7 @@ from retrieval.application.related_items import list_related_items
 from retrieval.application.similar_items import search_similar_items
 from retrieval.application.trending_items import list_trending_items
 from retrieval.domain.search import View
+from retrieval.transport.apart import LARGE_REPLY_HITS, apart, apart_if
 from retrieval.transport.caller import Caller
 from retrieval.transport.read_hybrid import read_hybrid
 from retrieval.transport.read_relationships import read_related, write_paths, write_related_place
@@ -107,21 +108,24 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
         self, request: pb.ListRelatedItemsRequest, context: Context
     ) -> pb.ListRelatedItemsResponse:
         """A page of what relationships lead to."""
-        query = read_related(request, self._caller(context))
+        query = await apart(read_related, request, self._caller(context))
         page = await list_related_items(self._service.stores, query)
         reply = pb.ListRelatedItemsResponse(next_page_token=write_related_place(request, page.next_after))
-        write_hits([hit for hit, _ in page.hits], await self._types(query.collection, query.view), reply.hits)
-        write_paths(page, reply.paths)
+        types = await self._types(query.collection, query.view)
+        large = len(page.hits) > LARGE_REPLY_HITS
+        await apart_if(large, write_hits, [hit for hit, _ in page.hits], types, reply.hits)
+        await apart_if(large, write_paths, page, reply.paths)
         return reply
 
     async def ListTrendingItems(
         self, request: pb.ListTrendingItemsRequest, context: Context
     ) -> pb.ListTrendingItemsResponse:
         """A page of what trends."""
-        query = read_trending(request, self._caller(context))
+        query = await apart(read_trending, request, self._caller(context))
         page = await list_trending_items(self._service.stores, query)
         reply = pb.ListTrendingItemsResponse(next_page_token=write_place(request, page.next_after))
-        write_hits(page.hits, await self._types(query.collection, query.view), reply.hits)
+        types = await self._types(query.collection, query.view)
+        await apart_if(len(page.hits) > LARGE_REPLY_HITS, write_hits, page.hits, types, reply.hits)
         if page.refreshed_at is not None:
             reply.refreshed_at.CopyFrom(write_time(page.refreshed_at))
         return reply
@@ -146,36 +150,38 @@ class RetrievalServicer(pb_grpc.RetrievalServiceServicer):
             into.error.CopyFrom(search_error(error))
 
     async def _similar_items(self, request: pb.SearchSimilarItemsRequest, caller: Caller, into: SearchReply) -> None:
-        query = read_similar_items(request, caller)
+        query = await apart(read_similar_items, request, caller)
         result = await search_similar_items(self._service.stores, self._service.pipeline, query)
         await self._write(result, query.collection, query.options, into)
 
     async def _user_candidates(
         self, request: pb.SearchUserCandidatesRequest, caller: Caller, into: SearchReply
     ) -> None:
-        query = read_user_candidates(request, caller)
+        query = await apart(read_user_candidates, request, caller)
         result = await self._service.candidates.search(query)
         await self._write(result, query.collection, query.options, into)
 
     async def _matryoshka(self, request: pb.SearchMatryoshkaRequest, caller: Caller, into: SearchReply) -> SearchResult:
-        query = read_matryoshka(request, caller)
+        query = await apart(read_matryoshka, request, caller)
         result = await search_matryoshka(self._service.pipeline, query)
         await self._write(result, query.collection, query.options, into)
         return result
 
     async def _rank_items(self, request: pb.RankItemsRequest, caller: Caller, into: SearchReply) -> None:
-        query = read_rank_items(request, caller)
+        query = await apart(read_rank_items, request, caller)
         result = await rank_items(self._service.stores, self._service.pipeline, query)
         await self._write(result, query.collection, query.options, into)
 
     async def _hybrid(self, request: pb.SearchHybridRequest, caller: Caller, into: SearchReply) -> None:
-        query = read_hybrid(request, caller)
+        query = await apart(read_hybrid, request, caller)
         service = self._service
         result = await search_hybrid(service.stores, service.pipeline, service.embedder, query)
         await self._write(result, query.collection, query.options, into)
 
     async def _write(self, result: SearchResult, collection: str, options: SearchOptions, into: SearchReply) -> None:
-        write_result(result, await self._types(collection, options.view), options.min_consistency_token, into)
+        types = await self._types(collection, options.view)
+        large = len(result.hits) > LARGE_REPLY_HITS
+        await apart_if(large, write_result, result, types, options.min_consistency_token, into)
 
     async def _types(self, collection: str, view: View) -> Mapping[str, AttributeType]:
         """Types of the attributes that the view shows."""

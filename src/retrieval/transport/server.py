@@ -17,6 +17,7 @@ from retrieval.transport.fronts.front import Methods, Offer
 from retrieval.transport.health import HealthMonitor
 from retrieval.transport.hot_search import HotSearch
 from retrieval.transport.item_servicer import ItemServicer
+from retrieval.transport.lanes import Lanes
 from retrieval.transport.maintenance_servicer import MaintenanceServicer
 from retrieval.transport.profile_servicer import ProfileServicer
 from retrieval.transport.reflection import add_reflection
@@ -107,7 +108,7 @@ async def start_server(
     """
     if hot is None:
         hot = NO_HOT_METHODS if service.stores.cache is None else HotSearch(service.stores.cache).methods()
-    calls = Calls(settings.max_in_flight, settings.default_deadline_s)
+    calls = Calls(Lanes(settings), settings.default_deadline_s)
     health = HealthMonitor(service.is_alive, SERVICES, service.tasks, warming=warming)
     methods = _methods(service, settings, health)
     front = open_front(settings, Offer(methods, calls, hot, settings.max_message_bytes), reuse_port=reuse_port)

@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 
 from retrieval.domain.errors import (
     AlreadyExistsError,
+    ConflictError,
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
@@ -62,7 +63,9 @@ CODES: Mapping[type[RetrievalError], grpc.StatusCode] = {
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    ConflictError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     InternalError: grpc.StatusCode.INTERNAL,
 }
