@@ -33,6 +33,10 @@ MAX_SEEN = 1_000_000
 """Items a user has seen that are left out: the latest."""
 KEPT_BYTES = 512 * 2**20
 """States in memory over all users, as estimated by `_size`."""
+LONG_GROUPING = 10_000
+"""Grouping more numbers than this takes some 5 ms and more."""
+LONG_HISTORY = 5_000
+"""The same for taking in so many seen items."""
 
 _numbers = itertools.count(1)
 
@@ -145,7 +149,8 @@ class UserStates:
         if used:
             rows = np.stack([found[item_id] for item_id in used])
             weights = np.array([state.engagement.attracting[item_id] for item_id in used], np.float32)
-            known = interests(used, rows, weights)
+            grouping = used, rows, weights
+            known = await asyncio.to_thread(interests, *grouping) if rows.size > LONG_GROUPING else interests(*grouping)
         state.interests[version.version_id] = known
         state.interests_at[version.version_id] = time.time_ns() // 1000
         if state.user_id and self._unsubscribe is not None:
@@ -184,7 +189,8 @@ class UserStates:
         earlier: list[tuple[str, bool]] = []
         if len(events) == MAX_HISTORY:
             earlier = await self._stores.events.seen(collection, user_id, MAX_SEEN)
-        return _state(collection, user_id, events, edges, frozenset(), earlier)
+        known = collection, user_id, events, edges, frozenset[str](), earlier
+        return await asyncio.to_thread(_state, *known) if len(earlier) > LONG_HISTORY else _state(*known)
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writes.discard(task)
