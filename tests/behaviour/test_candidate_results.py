@@ -24,7 +24,7 @@ from retrieval.application.search import SearchPipeline
 from retrieval.domain.engagement import user_hash
 from retrieval.domain.model import Event, Viewer, Visibility
 from retrieval.domain.owner_edges import EdgeKind, OwnerEdge
-from retrieval.domain.search import Diversity, SearchOptions, View
+from retrieval.domain.search import Diversity, SearchOptions, Shortfall, View
 from retrieval.reference.user_feed import ReferenceUserFeed
 from tests.catalogue import load, make
 from tests.models import activate, blended, two_communities
@@ -373,3 +373,19 @@ async def test_what_was_turned_down_long_ago_stays_away(shop: Shop, kind: str, v
         assert (rated in shown) is include_seen
         state = await shop.engine.states.of(shop.collection, "eve")
         assert away not in {item_id for item_id, _, _ in state.positives}
+
+
+async def test_who_has_seen_everything_is_known_all_the_same(shop: Shop) -> None:
+    """Nothing is left to propose; what is known of the user was there. Whoever has no vectors is told so."""
+    collection = shop.collection
+    everything = [Event("dee", i, "like", NOW_US - n, "e") for n, i in enumerate(shop.ids)]
+    nowhere = Event("fay", "nowhere", "like", NOW_US, "e")
+    await shop.stores.events.record(collection, [*everything, nowhere])
+    anybody = SearchOptions(viewer=Viewer())
+    seen = await shop.ask("dee", options=anybody)
+    assert (seen.hits, seen.report.degraded_reason) == ([], "")
+    assert seen.report.shortfall is Shortfall.FILTER_EXHAUSTED
+    unknown = await shop.ask("fay", options=anybody)
+    assert (len(unknown.hits) > 0, unknown.report.degraded_reason) == (True, "NO_VECTORS")
+    # A strategy that asks nothing of the user lacks nothing.
+    assert not (await shop.ask("fay", strategies=(Strategy("trending"),))).report.degraded_reason

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from retrieval.application import search
+from retrieval.application import reranking
 from retrieval.application.candidates.engine import UserCandidates
 from retrieval.application.matryoshka import Matryoshka
 from retrieval.application.rank_items import RankItems
-from retrieval.application.search import POOL_PER_HIT
+from retrieval.application.reranking import POOL_PER_HIT
 from retrieval.application.similar_items import SeedStrategy, SimilarItems
 from retrieval.domain.boosts import Boosts, FreshnessBoost, PopularityBoost
 from retrieval.domain.model import Event, Viewer
@@ -165,9 +165,13 @@ async def test_a_long_spread_leaves_the_event_loop(
         threads.append(threading.get_ident())
         return rerank(*work)
 
-    monkeypatch.setattr(search, "rerank", noted)
+    monkeypatch.setattr(reranking, "rerank", noted)
     for limit, aside in ((10, False), (300, True)):
         options = SearchOptions(limit, diversity=Diversity(dpp_theta=0.5), viewer=Viewer(unrestricted=True))
-        result = await backend.search(Matryoshka(catalogue.name, catalogue.queries[0], options=options))
-        assert len(result.hits) == limit
-        assert (threads[-1] != threading.get_ident()) is aside
+        for request in (
+            Matryoshka(catalogue.name, catalogue.queries[0], options=options),
+            UserCandidates(catalogue.name, "somebody", options=options),
+        ):
+            result = await backend.search(request)
+            assert len(result.hits) == limit
+            assert (threads[-1] != threading.get_ident()) is aside

@@ -11,6 +11,7 @@ from uuid import uuid4
 from retrieval.application.embedders import TextRefused
 from retrieval.application.search import pick_version
 from retrieval.application.task_supervisor import for_each
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.chunking import split_text
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, EmbeddedText, JobFailure
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError, RetrievalError
@@ -104,7 +105,7 @@ class EmbeddingWorker:
                 await asyncio.gather(extending, return_exceptions=True)
             self._rest(embedder, made)
             projection = await self._stores.projections.of(version)
-            done, failures = await asyncio.to_thread(settled, jobs, parts, made, collection, version, projection)
+            done, failures = await in_thread(settled, jobs, parts, made, collection, version, projection)
             if done:
                 await _unless_lost(jobs_of.complete(collection, version, lease_id, done))
             if failures:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from retrieval.application.hybrid_ports import TextSearch
+from retrieval.application.reranking import first_vectors
 from retrieval.domain.funnel import default_stages
 from retrieval.domain.hybrid import TEXT, VECTOR, Arm, HybridMode, fuse_arms, single
-from retrieval.domain.model import ANONYMOUS
 from retrieval.domain.search import (
     NO_CHUNK,
     IndexAnswer,
@@ -210,11 +210,8 @@ class Arms:
                     vector=None if ranked.vectors is None else ranked.vectors[number],
                 )
         elif scope.options.diversity.by_vector:
-            vectors = await self._stores.index.vectors(
-                scope.version, item_ids, scope.options.viewer or ANONYMOUS, scope.options.min_consistency_token
-            )
-            for item_id, chunks in vectors.items():
-                rows[item_id] = rows[item_id]._replace(vector=chunks[0])
+            for item_id, vector in (await first_vectors(self._stores, scope, item_ids)).items():
+                rows[item_id] = rows[item_id]._replace(vector=vector)
         return rows
 
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from retrieval.application.deadline import remaining_s
 from retrieval.application.projections import settled_vector
-from retrieval.application.related_items import strengths_for_boost
+from retrieval.application.reranking import pool_per_hit, reranked
 from retrieval.application.worker_threads import in_thread
 from retrieval.domain.diversity import cap_owners
 from retrieval.domain.errors import NotFoundError
 from retrieval.domain.funnel import MAX_CANDIDATES
 from retrieval.domain.model import ANONYMOUS, ChunkPlace
 from retrieval.domain.ranking import best_chunks
-from retrieval.domain.rerank import RerankPool, rerank
+from retrieval.domain.rerank import RerankPool
 from retrieval.domain.search import (
     NO_CHUNK,
     Hit,
@@ -36,7 +36,7 @@ from retrieval.domain.search import (
 from retrieval.domain.vectors import scores_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,10 +45,9 @@ if TYPE_CHECKING:
     from retrieval.domain.model import Collection, EmbeddingVersion, Viewer
     from retrieval.domain.search import IndexAnswer, SearchOptions
 
-POOL_PER_HIT = 4
-"""A rerank chooses from this many candidates a hit: enough to find variety, few enough to stay relevant."""
-LONG_SPREAD = 5_000_000
-"""Spreading by vectors that multiplies more numbers than this takes some 5 ms and more: other calls must not wait."""
+
+LONG_RESCORE = 500
+"""Rows that take some milliseconds to score anew."""
 
 
 class Stopwatch:
@@ -215,7 +214,9 @@ class SearchPipeline:
         out_of_time = False
         while True:
             answer = await ask(count)
-            draft, left, thinned_by = self._thin(scope, answer, rescore)
+            thinning = scope, answer, rescore
+            long = rescore is not None and len(answer.item_ids) > LONG_RESCORE
+            draft, left, thinned_by = await in_thread(self._thin, *thinning) if long else self._thin(*thinning)
             scope.watch.lap("search")
             full = left >= options.limit or thinned_by is Shortfall.THRESHOLD
             if full or answer.exhausted or answer.scan_limited or len(answer.item_ids) < count or count >= ceiling:
@@ -224,7 +225,8 @@ class SearchPipeline:
                 out_of_time = True
                 break
             count = min(count * 4, ceiling)
-        draft = await self._order(scope, draft, await strengths_for_boost(self._stores, scope))
+        pool = RerankPool(draft.scores, draft.owner_ids, draft.created_at, draft.rating_counts, draft.vectors)
+        draft = draft.take(await reranked(self._stores, scope, draft.item_ids, pool))
         report = SearchReport(
             answer.source,
             scope.version.version,
@@ -274,13 +276,7 @@ class SearchPipeline:
     def _first_count(self, scope: Scope) -> int:
         """Items to ask for at first, so that a usual page needs one round."""
         options = scope.options
-        count = options.limit
-        diversity = options.diversity
-        if diversity.by_vector or diversity.owner_decay is not None or not options.boosts.empty:
-            count *= POOL_PER_HIT
-        elif diversity.max_per_owner:
-            count *= 2
-        return min(count, max(self._limits.max_pool_rows, options.limit))
+        return min(options.limit * pool_per_hit(options), max(self._limits.max_pool_rows, options.limit))
 
     @staticmethod
     def _thin(
@@ -316,27 +312,6 @@ class SearchPipeline:
         if left < len(draft.item_ids):
             reason = reason or Shortfall.OWNER_CAP
         return draft, left, reason
-
-    @staticmethod
-    async def _order(scope: Scope, draft: Draft, strengths: Mapping[str, float]) -> Draft:
-        options = scope.options
-        pool = RerankPool(
-            draft.scores,
-            draft.owner_ids,
-            draft.created_at,
-            draft.rating_counts,
-            draft.vectors,
-            np.array([strengths.get(item_id, 0.0) for item_id in draft.item_ids]) if strengths else None,
-        )
-        now_us = time.time_ns() // 1000
-        work = pool, options.boosts, options.diversity, now_us, options.limit, scope.watch.lap
-        if (
-            draft.vectors is not None
-            and options.diversity.by_vector
-            and draft.vectors.size * options.limit > LONG_SPREAD
-        ):
-            return draft.take(await in_thread(rerank, *work))
-        return draft.take(rerank(*work))
 
     @staticmethod
     def _shortfall(scope: Scope, answer: IndexAnswer, count: int, ceiling: int) -> Shortfall:

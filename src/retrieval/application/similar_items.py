@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
 from retrieval.domain.filters import check_filter
 from retrieval.domain.ranking import best_score
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from retrieval.application.search import Scope, SearchPipeline
     from retrieval.domain.model import Metric
     from retrieval.domain.search import Predicate
+
+
+LONG_UNION = 2000
+"""Rows of several answers that take some milliseconds to put together."""
 
 
 class SeedStrategy(Enum):
@@ -114,7 +119,8 @@ async def _by_best_score(
             with_facts=not scope.options.boosts.empty,
         )
         answers = await asyncio.gather(*(stores.index.search(replace(query, vector=p)) for p in positives))
-        return _union(answers)
+        many = sum(len(answer.item_ids) for answer in answers) > LONG_UNION
+        return await in_thread(_union, answers) if many else _union(answers)
 
     def rescore(answer: IndexAnswer) -> NDArray[np.float64]:
         rows = answer.vectors

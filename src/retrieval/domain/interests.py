@@ -67,8 +67,8 @@ def interests(
     group = np.zeros(n, np.int64)
     for _ in range(ITERATIONS):
         group = np.argmax(units @ centres.T, axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, group, units * weights[:, None])
+        members = np.where(group == np.arange(len(centres))[:, None], weights, 0.0).astype(units.dtype)
+        sums = members @ units
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.divide(sums, lengths, out=centres.copy(), where=lengths > 0)
     merged = _merged(centres)

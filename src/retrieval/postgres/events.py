@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,8 @@ class PostgresEvents:
         values = (user_id, count, negative, collection.rating_scale_max, types["rating"].weight)
         async with self._database.connection() as connection:
             rows = await connection.fetch(queries("events")["seen"], collection.collection_id, *values)
-        return [(r[0], bool(r[1])) for r in rows]
+        # Up to a million: other calls must not wait for it.
+        return await asyncio.to_thread(lambda: [(r[0], bool(r[1])) for r in rows])
 
     async def owners_of(self, collection: Collection, item_ids: Sequence[str]) -> set[str]:
         """See `EventStore`."""

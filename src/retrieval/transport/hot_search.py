@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from retrieval.domain.search import SearchOptions, Stage
     from retrieval.transport.hot import HotMethods
 
-KEPT_OPTIONS = 1024
-"""Checked options of recent requests: most callers always send the same."""
+KEPT_BYTES = 16 * 2**20
+"""Of checked options of recent requests: most callers always send the same."""
+KEPT_ENTRY_BYTES = 4096
+"""Options that take more, encoded, are not kept and not hot: to check and compare them takes longer than the search."""
+OBJECT_FACTOR = 8
+"""Bytes of checked options for each encoded byte, at most: a value of a few bytes becomes objects of some 60 each."""
+HOT_HITS = 640
+"""A batch of more hits in all takes milliseconds, for which other calls must not wait: it is for `long_batch`."""
 
 _RESULTS = b"\x0a"
 _NOBODY = Caller(lambda: ())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.model_bytes import from_bytes
 from retrieval.domain.ranker import TREND_WINDOWS_S, crowd
 from retrieval.domain.search import Predicate
@@ -112,7 +113,7 @@ class Catalogues:
         ]
         everybody = None
         if model is not None:
-            everybody = await asyncio.to_thread(_crowd, model, trends)
+            everybody = await in_thread(_crowd, model, trends)
         return Catalogue(
             time.monotonic(),
             model,
@@ -137,7 +138,7 @@ class Catalogues:
             )
             return None
         try:
-            return await asyncio.to_thread(from_bytes, data, active.version)
+            return await in_thread(from_bytes, data, active.version)
         except ValueError:
             log.warning("model %s of collection %s cannot be read", active.version, collection.name, exc_info=True)
             return None

@@ -11,7 +11,7 @@ import numpy as np
 from retrieval.application.bandit import check_context, choose_strategy
 from retrieval.application.candidates.catalogue import Catalogues
 from retrieval.application.candidates.results import KeptResult, KeptResults
-from retrieval.application.candidates.sources import Sources
+from retrieval.application.candidates.sources import Banned, Sources
 from retrieval.application.candidates.strategies import (
     CO_ENGAGEMENT,
     DEFAULT_STRATEGY,
@@ -26,12 +26,12 @@ from retrieval.application.candidates.strategies import (
 )
 from retrieval.application.candidates.user_state import UserStates
 from retrieval.application.limits import MAX_EXCLUDED
-from retrieval.application.related_items import strengths_for_boost
+from retrieval.application.reranking import POOL_PER_HIT, first_vectors, pool_per_hit, reranked
 from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.blend import RRF_K, fuse
 from retrieval.domain.filters import check_filter
 from retrieval.domain.model import Viewer
-from retrieval.domain.rerank import RerankPool, rerank
+from retrieval.domain.rerank import RerankPool
 from retrieval.domain.search import (
     NO_CHUNK,
     Contribution,
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from retrieval.application.search import Scope, SearchPipeline
     from retrieval.domain.model import Event
 
-POOL_PER_HIT = 4
-"""Candidates a hit that a rerank chooses from."""
 ADMITTED_AT_ONCE = 256
 
 
@@ -84,13 +82,13 @@ class UserCandidates:
 
 @dataclass(slots=True)
 class _Question:
-    """One search under way. `banned`: ids that must not be proposed; `key`: see `_key`."""
+    """One search under way. `key`: see `_key`."""
 
     scope: Scope
     state: UserState
     weights: Mapping[str, float]
     predicate: Predicate
-    banned: set[str]
+    banned: Banned
     key: Any
     report: SearchReport
 
@@ -148,9 +146,8 @@ class CandidateEngine:
         for name, setting in request.sources.items():
             weights[name] = setting.weight if setting.weight is not None else weights.get(name, 1.0)
             quotas[name] = setting.quota if setting.quota is not None else quotas.get(name, QUOTAS[name])
-        banned = set(state.engagement.repelling) | set(options.exclude_item_ids)
-        if not request.include_seen:
-            banned |= state.seen
+        seen = frozenset[str]() if request.include_seen else state.seen
+        banned = Banned(state.engagement.repelling, frozenset(options.exclude_item_ids), seen)
         predicate = Predicate(options.filter, scope.viewer, (), tuple(sorted(state.turned_down_owners)))
         sources = Sources(
             self._stores, self.states, scope, state, catalogue, predicate, banned, vector, not request.include_seen
@@ -265,7 +262,7 @@ class CandidateEngine:
         """What may be shown, and what is picked of it, in order; a cap an owner may need a larger pool than usual."""
         scope, options = question.scope, question.scope.options
         reorders = not options.boosts.empty or options.diversity.by_vector or options.diversity.by_owner
-        wanted = options.limit * (POOL_PER_HIT if reorders else 1)
+        wanted = options.limit * pool_per_hit(options)
         while True:
             pool = await self._admitted(scope, ordered, question.predicate, wanted)
             if len(pool) < options.limit and options.score_threshold is None:
@@ -306,7 +303,7 @@ class CandidateEngine:
     async def _fill(self, question: _Question, pool: dict[str, ItemFacts]) -> None:
         """Where filters leave the sources short: the most rated items that satisfy them."""
         limit, banned = question.scope.options.limit, question.banned
-        narrowed = replace(question.predicate, excluded_item_ids=tuple(banned)[:MAX_EXCLUDED])
+        narrowed = replace(question.predicate, excluded_item_ids=banned.first(MAX_EXCLUDED))
         count = limit + len(pool) + max(0, len(banned) - MAX_EXCLUDED)
         collection = question.scope.collection
         rows = await self._stores.items.popular(collection, narrowed, min(count, 10 * MAX_EXCLUDED))
@@ -318,29 +315,28 @@ class CandidateEngine:
         item_ids = list(pool)
         vectors = None
         if options.diversity.by_vector:
-            found = await self._stores.index.vectors(scope.version, item_ids, scope.viewer)
-            blank = np.zeros((1, scope.version.dimension), np.float16)
-            vectors = np.concatenate([found.get(item_id, blank)[:1] for item_id in item_ids]) if item_ids else blank[:0]
-        strengths = await strengths_for_boost(self._stores, scope)
+            found = await first_vectors(self._stores, scope, item_ids)
+            vectors = np.zeros((len(item_ids), scope.version.dimension), np.float16)
+            for row, item_id in enumerate(item_ids):
+                if item_id in found:
+                    vectors[row] = found[item_id]
         rows = RerankPool(
             np.array([scores.get(item_id, 0.0) for item_id in item_ids]),
             [pool[item_id].owner_id for item_id in item_ids],
             np.array([pool[item_id].created_at for item_id in item_ids], np.int64),
             np.array([pool[item_id].rating_count for item_id in item_ids], np.int64),
             vectors,
-            np.array([strengths.get(item_id, 0.0) for item_id in item_ids]),
         )
-        order = rerank(rows, options.boosts, options.diversity, time.time_ns() // 1000, options.limit, scope.watch.lap)
-        return [item_ids[row] for row in order]
+        return [item_ids[row] for row in await reranked(self._stores, scope, item_ids, rows)]
 
 
 def _missing(state: UserState, proposals: Proposals) -> str:
-    """Why the answer is nobody's in particular; empty where a source knew the user."""
+    """Why the answer is nobody's in particular; empty where a source knew the user, whatever it had left to propose."""
     if state.missing:
-        personal = {USER_VECTOR, IN_NETWORK} & proposals.lists.keys()
-        return "" if personal else state.missing
-    known = {CO_ENGAGEMENT, INTERESTS, SIMILAR, USER_VECTOR} & proposals.lists.keys()
-    return "" if known else "NO_VECTORS"
+        return "" if {USER_VECTOR, IN_NETWORK} & proposals.informed else state.missing
+    personal = {CO_ENGAGEMENT, INTERESTS, SIMILAR, USER_VECTOR}
+    asked = personal & {report.name for report in proposals.reports}
+    return "NO_VECTORS" if asked and not personal & proposals.informed else ""
 
 
 def _contributions(

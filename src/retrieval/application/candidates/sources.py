@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.application.candidates import strategies as names
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.blend import fuse
 from retrieval.domain.co_engagement import Past
 from retrieval.domain.ranker import draw
@@ -18,6 +20,7 @@ from retrieval.domain.vectors import HALF_MAX, to_half_rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from retrieval.application.candidates.user_state import UserState, UserStates
     from retrieval.application.ports import Stores
     from retrieval.application.search import Scope
+    from retrieval.domain.co_engagement import CoEngagement
+    from retrieval.domain.ranker import Crowd
     from retrieval.domain.search import IndexAnswer, Predicate
 
 SIMILAR_SEEDS = 5
@@ -33,24 +38,46 @@ RELATED_SEEDS = 50
 IN_NETWORK_ITEMS = 200
 MAX_NEAREST = 4000
 """A user who has seen so many of the nearest items is served from other sources."""
+LONG_DRAW = 20_000
+"""Where the model has and the user has seen more items than this, drawing takes some 5 ms and more."""
 
 
 @dataclass(slots=True)
 class Proposals:
     """What the sources proposed: item ids by source, best first, how long each took, and who answered the searches.
 
-    `chunks`: the nearest chunk of each item that a vector found.
+    `informed`: sources that knew something of the user, whether they had anything left to propose or not. `chunks`: the
+    nearest chunk of each item that a vector found.
     """
 
     lists: dict[str, list[str]]
+    informed: frozenset[str]
     reports: tuple[SourceReport, ...]
     answer: IndexAnswer | None
     chunks: Mapping[str, int]
 
 
+class Banned:
+    """Ids that must not be proposed. A user's seen items are looked up where they are: copying them takes too long."""
+
+    def __init__(self, *ids: AbstractSet[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, item_id: str) -> bool:
+        return any(item_id in some for some in self._ids)
+
+    def __len__(self) -> int:
+        """How many, those counted again that are there for several reasons."""
+        return sum(map(len, self._ids))
+
+    def first(self, count: int) -> tuple[str, ...]:
+        """At most `count` of them."""
+        return tuple(islice(chain.from_iterable(self._ids), count))
+
+
 @dataclass(slots=True)
 class Sources:
-    """The sources of one request. `banned`: ids that must not be proposed; `user_vector`: one that came with it.
+    """The sources of one request. `user_vector`: one that came with it.
 
     `matched`: distance and chunk by item, of the nearest of all vectors that found it.
     """
@@ -61,11 +88,12 @@ class Sources:
     state: UserState
     catalogue: Catalogue
     predicate: Predicate
-    banned: frozenset[str] | set[str]
+    banned: Banned
     user_vector: NDArray[np.float16] | None
     seen_counts: bool
     answer: IndexAnswer | None = None
     matched: dict[str, tuple[float, int]] = field(default_factory=dict)
+    informed: set[str] = field(default_factory=set)
 
     async def propose(self, quotas: Mapping[str, int]) -> Proposals:
         """Run the sources that have a quota."""
@@ -91,7 +119,8 @@ class Sources:
             reports.append(SourceReport(name, quota, len(found), time.perf_counter() - since))
             if found:
                 lists[name] = found
-        return Proposals(lists, tuple(reports), self.answer, {i: chunk for i, (_, chunk) in self.matched.items()})
+        chunks = {i: chunk for i, (_, chunk) in self.matched.items()}
+        return Proposals(lists, frozenset(self.informed), tuple(reports), self.answer, chunks)
 
     def _first(self, item_ids: Sequence[str], quota: int) -> list[str]:
         """The first `quota` of those that are not banned."""
@@ -111,26 +140,19 @@ class Sources:
         key = (names.CO_ENGAGEMENT, self.seen_counts)
         known = self.state.drawn.get(key)
         if known is None or known[0] is not everybody:
-            numbers = model.numbers
-            rows = [(numbers[i], at, weight) for i, at, weight in self.state.positives if i in numbers]
-            past = Past(
-                np.array([row[0] for row in rows], np.int64),
-                np.minimum(np.array([row[2] for row in rows], np.float32) / np.float32(model.unit), 1.0),
-                np.array([row[1] for row in rows], np.int64),
-            )
-            seen = np.zeros(len(model), bool)
-            gone = self.state.seen if self.seen_counts else self.state.engagement.repelling
-            seen[[numbers[item_id] for item_id in gone if item_id in numbers]] = True
             now_us = time.time_ns() // 1000
-            drawn = draw(model, everybody, past, seen, min(now_us, self.catalogue.newest_event_at or now_us))
-            if model.blend is not None:
-                order = np.argsort(-model.blend.scores(drawn.features), kind="stable")
-                ranked = [model.item_ids[number] for number in drawn.items[order].tolist()]
-            else:
-                named = {n: [model.item_ids[i] for i in items.tolist()] for n, items in drawn.lists.items()}
-                ranked = list(fuse(named, {}))
-            known = everybody, ranked
+            asked = (
+                self.state,
+                model,
+                everybody,
+                self.seen_counts,
+                min(now_us, self.catalogue.newest_event_at or now_us),
+            )
+            long = len(model) + len(self.state.seen) > LONG_DRAW
+            known = everybody, *(await in_thread(_drawn, *asked) if long else _drawn(*asked))
             self.state.drawn[key] = known
+        if known[2]:
+            self.informed.add(names.CO_ENGAGEMENT)
         return self._first(known[1], quota)
 
     async def _interests(self, quota: int) -> list[str]:
@@ -138,7 +160,7 @@ class Sources:
         found = await self.states.interests(self.state, self.scope.version)
         if not found:
             return []
-        lists = await self._near({i.medoid: i.vector for i in found}, quota)
+        lists = await self._near(names.INTERESTS, {i.medoid: i.vector for i in found}, quota)
         return list(fuse(lists, {interest.medoid: interest.weight for interest in found}))[:quota]
 
     async def _similar(self, quota: int) -> list[str]:
@@ -152,7 +174,7 @@ class Sources:
             found = await self.states.item_vectors(self.scope.version, seeds)
             known = {item_id: found[item_id] for item_id in seeds if item_id in found}
             self.state.drawn[key] = known
-        lists = await self._near(known, quota)
+        lists = await self._near(names.SIMILAR, known, quota)
         return list(fuse(lists, {}))[:quota]
 
     async def _user_vector(self, quota: int) -> list[str]:
@@ -162,7 +184,8 @@ class Sources:
             vector = await self.states.vector(self.state, self.scope.version)
         if vector is None:
             return []
-        return (await self._near({"": vector.astype(np.float32)}, quota)).get("", [])[:quota]
+        lists = await self._near(names.USER_VECTOR, {"": vector.astype(np.float32)}, quota)
+        return lists.get("", [])[:quota]
 
     async def _in_network(self, quota: int) -> list[str]:
         """The newest items of owners whom the user follows."""
@@ -171,6 +194,8 @@ class Sources:
         found = await self.stores.engagement.newest(
             self.scope.collection, self.state.edges.followed, max(IN_NETWORK_ITEMS, quota)
         )
+        if found:
+            self.informed.add(names.IN_NETWORK)
         return self._first([item.item_id for item in found], quota)
 
     async def _related(self, quota: int) -> list[str]:
@@ -192,8 +217,8 @@ class Sources:
     async def _fresh(self, quota: int) -> list[str]:
         return self._first(self.catalogue.fresh, quota)
 
-    async def _near(self, vectors: Mapping[str, NDArray[np.float32]], quota: int) -> dict[str, list[str]]:
-        """Nearest admitted items to each vector, `quota` in all, without those banned.
+    async def _near(self, source: str, vectors: Mapping[str, NDArray[np.float32]], quota: int) -> dict[str, list[str]]:
+        """Nearest admitted items to each vector of a source, `quota` in all, without those banned.
 
         Those banned are not excluded in the search, which knows of no user's history; a list that they leave too
         short is asked for again, four times as long.
@@ -208,6 +233,8 @@ class Sources:
             half = to_half_rows(np.clip(vector, -HALF_MAX, HALF_MAX)[np.newaxis], scope.collection.metric)
             if half is not None:
                 rows[name] = half[0]
+        if rows:
+            self.informed.add(source)
         found = await asyncio.gather(*(self._nearest(row, each) for row in rows.values()))
         return dict(zip(rows, found, strict=True))
 
@@ -236,3 +263,25 @@ class Sources:
             scope.options.params,
             min_consistency_token=scope.options.min_consistency_token,
         )
+
+
+def _drawn(
+    state: UserState, model: CoEngagement, everybody: Crowd, seen_counts: bool, now_us: int
+) -> tuple[list[str], bool]:
+    """What model and crowd propose, best first, and whether the model knows anything that the user liked."""
+    numbers = model.numbers
+    rows = [(numbers[i], at, weight) for i, at, weight in state.positives if i in numbers]
+    past = Past(
+        np.array([row[0] for row in rows], np.int64),
+        np.minimum(np.array([row[2] for row in rows], np.float32) / np.float32(model.unit), 1.0),
+        np.array([row[1] for row in rows], np.int64),
+    )
+    seen = np.zeros(len(model), bool)
+    gone = state.seen if seen_counts else state.engagement.repelling
+    seen[[numbers[item_id] for item_id in gone if item_id in numbers]] = True
+    drawn = draw(model, everybody, past, seen, now_us)
+    if model.blend is not None:
+        order = np.argsort(-model.blend.scores(drawn.features), kind="stable")
+        return [model.item_ids[number] for number in drawn.items[order].tolist()], bool(rows)
+    named = {name: [model.item_ids[i] for i in items.tolist()] for name, items in drawn.lists.items()}
+    return list(fuse(named, {})), bool(rows)

@@ -14,6 +14,7 @@ import numpy as np
 
 from retrieval.application.limits import MAX_HISTORY
 from retrieval.application.user_profile import PROFILE_ITEMS
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.engagement import Engagement, event_types_of, fresh_weight, read_history, user_hash
 from retrieval.domain.interests import first_positives, interests
 from retrieval.domain.model import EVERYTHING
@@ -34,6 +35,10 @@ MAX_SEEN = 1_000_000
 """Items a user has seen that are left out: the latest."""
 KEPT_BYTES = 512 * 2**20
 """States in memory over all users, as estimated by `_size`."""
+LONG_GROUPING = 10_000
+"""Grouping more numbers than this takes some 5 ms and more."""
+LONG_HISTORY = 5_000
+"""The same for taking in so many seen items."""
 
 _numbers = itertools.count(1)
 
@@ -147,7 +152,8 @@ class UserStates:
         if used:
             rows = np.stack([found[item_id] for item_id in used])
             weights = np.array([state.engagement.attracting[item_id] for item_id in used], np.float32)
-            known = interests(used, rows, weights)
+            grouping = used, rows, weights
+            known = await in_thread(interests, *grouping) if rows.size > LONG_GROUPING else interests(*grouping)
         state.interests[version.version_id] = known
         state.interests_at[version.version_id] = time.time_ns() // 1000
         if state.user_id and self._unsubscribe is not None:
@@ -188,7 +194,8 @@ class UserStates:
         earlier: list[tuple[str, bool]] = []
         if len(events) == MAX_HISTORY:
             earlier = await self._stores.events.seen(collection, user_id, MAX_SEEN)
-        return _state(collection, user_id, events, edges, frozenset(), earlier)
+        known = collection, user_id, events, edges, frozenset[str](), earlier
+        return await in_thread(_state, *known) if len(earlier) > LONG_HISTORY else _state(*known)
 
     def _keep(self, key: tuple[int, str], state: UserState) -> None:
         self._drop(key)
