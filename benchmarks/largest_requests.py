@@ -49,7 +49,7 @@ def item(number: int, text_words: int = 20, chunks: int = 1) -> common_pb.Item:
         tags=[TAGS[number % 50]],
         text=" ".join(WORDS[w] for w in words),
         attributes={"tag": common_pb.AttributeValue(keyword=TAGS[number % 1000])},
-        chunks=[common_pb.Chunk(vector=vector(number * 100 + c)) for c in range(chunks)],
+        chunks=[common_pb.Chunk(chunk_index=c, vector=vector(number * 100 + c)) for c in range(chunks)],
     )
 
 
@@ -240,7 +240,7 @@ def largest(name: str, items: int) -> list[Largest]:
         (
             "training pairs",
             "TrainingService/GenerateTrainingPairs",
-            training_pb.GenerateTrainingPairsRequest(collection=name),
+            training_pb.GenerateTrainingPairsRequest(collection=name, window_start=Timestamp(seconds=1)),
         ),
     ]
     return [Largest(what, f"/retrieval.v1.{method}", message.SerializeToString()) for what, method, message in requests]

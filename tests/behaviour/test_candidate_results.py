@@ -127,12 +127,15 @@ async def test_another_question_has_another_answer(shop: Shop) -> None:
 
 async def test_only_so_many_are_kept(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest have to go."""
-    hits = await shop.kept()
-    monkeypatch.setattr(results, "KEPT_HITS", len(hits) + 4)
-    await shop.ask(options=SearchOptions(limit=4))
-    assert (await shop.ask()).report.cached
-    await shop.ask(options=SearchOptions(limit=3))
-    assert not (await shop.ask()).report.cached
+    await shop.kept()
+    one = shop.engine._results.size_bytes
+    kept = results.KeptResults(int(2.5 * one))
+    monkeypatch.setattr(shop.engine, "_results", kept)
+    for limit in (10, 9, 8, 7):
+        await shop.ask(options=SearchOptions(limit=limit))
+        assert kept.size_bytes <= 2.5 * one
+    assert (await shop.ask(options=SearchOptions(limit=7))).report.cached
+    assert not (await shop.ask(options=SearchOptions(limit=10))).report.cached
 
 
 async def test_some_answers_are_not_kept(shop: Shop) -> None:

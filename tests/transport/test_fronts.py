@@ -98,7 +98,7 @@ async def test_files_that_are_no_pair_are_refused(wrong: str, tmp_path: Path) ->
 
 
 async def test_of_many_calls_at_once_only_those_allowed_run(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(front, max_in_flight=10) as run:
+    async with running(front, max_heavy_in_flight=10, heavy_concurrency=10) as run:
         await create(run.client)
         release, started = asyncio.Event(), 0
         real = run.service.stores.collections.get

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.bounded_cache import size_of
 from retrieval.application.cache_ports import HitColumns, HitLists, InstantHits
 from retrieval.application.deadline import remaining_s
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.search import IndexAnswer, Source
 from retrieval.domain.vectors import rounded_rows, scores_of
@@ -44,6 +45,9 @@ FEW_HITS = 64
 """Up to so many hits, one after the other in Python takes less time than all at once in NumPy."""
 LONG_LOOK_ROWS = 4_000
 """Comparing all chunks of the items that so many rows belong to takes some milliseconds."""
+LONG_COUNT = 500
+SHORT_PREDICATE_BYTES = 32 * 2**10
+"""A larger predicate has some hundred values or more."""
 _OVERSAMPLED = 4
 
 
@@ -73,9 +77,9 @@ class CachedIndex:
             return await self._refined_by_store(view, query)
         if view.has_chunks:
             return await _by_items(view, query)
-        if view.scans(query.params):
+        if view.scans(query.params) or _is_long(query):
             # Other searches must not wait for it on the event loop.
-            return await asyncio.to_thread(answer, view, query)
+            return await in_thread(answer, view, query)
         return answer(view, query)
 
     async def rank(self, query: IndexQuery, item_ids: Sequence[str]) -> IndexAnswer:
@@ -233,13 +237,18 @@ class CachedIndex:
         )
 
 
+def _is_long(query: IndexQuery) -> bool:
+    """Whether it takes milliseconds to find the rows that the predicate admits, or to take so many hits out."""
+    return query.count > LONG_COUNT or size_of(query.predicate, SHORT_PREDICATE_BYTES) is None
+
+
 async def _by_items(view: CacheView, query: IndexQuery) -> IndexAnswer:
     """What the view answers where items have several rows."""
     scans = view.scans(query.params)
     for number, per_item in enumerate(LOOKS):
         # Usually the first look is all, and takes little time; on the event loop other searches wait for it.
-        apart = scans or number > 0 or query.stages[0].candidate_count * per_item > LONG_LOOK_ROWS
-        look = await asyncio.to_thread(_look, view, query, per_item) if apart else _look(view, query, per_item)
+        apart = scans or number > 0 or _is_long(query) or query.stages[0].candidate_count * per_item > LONG_LOOK_ROWS
+        look = await in_thread(_look, view, query, per_item) if apart else _look(view, query, per_item)
         if not look.short:
             break
     return replace(_row_answer(view, query, look.found), exhausted=look.exhausted, scan_limited=look.short)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.application.bounded_cache import size_of
 from retrieval.domain.model import Metric
 from retrieval.domain.search import IndexScope
 from retrieval.faiss_cache.arrays import map_arrays
@@ -37,6 +38,8 @@ _SCANNED_SHARE = 0.3
 """Where more of the rows are admitted, walking over all of them is cheaper than gathering those."""
 KEPT_BITMAPS = 64
 """Filter bitmaps kept a segment, one bit a row each."""
+KEPT_PREDICATE_BYTES = 64 * 2**10
+"""The bitmap of a larger predicate is not kept."""
 
 
 @dataclass
@@ -63,9 +66,11 @@ class Segment:
             return self.bitmaps[key]
         except KeyError:
             mask = self.columns.admitted(key[0], scope, collection)
-            bitmap = self.bitmaps[key] = None if mask is None else Bitmap.of(mask)
-            while len(self.bitmaps) > KEPT_BITMAPS:
-                self.bitmaps.popitem(last=False)
+            bitmap = None if mask is None else Bitmap.of(mask)
+            if size_of(key[0], KEPT_PREDICATE_BYTES) is not None:
+                self.bitmaps[key] = bitmap
+                while len(self.bitmaps) > KEPT_BITMAPS:
+                    self.bitmaps.popitem(last=False)
             return bitmap
 
     def search(self, queries: NDArray[np.float32], count: int, among: Bitmap | None, effort: Effort) -> Found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from retrieval.application.bounded_cache import size_of
 from retrieval.application.cache_ports import JoinedNames
 from retrieval.application.candidate_ports import ItemFacts
 from retrieval.domain.filters import check_filter
@@ -21,6 +22,7 @@ from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.parts import Part, merged, merged_few, untie
 from retrieval.faiss_cache.plans import Effort, choose_effort
 from retrieval.faiss_cache.quantized import decoded, padded, prefixes
+from retrieval.faiss_cache.segment import KEPT_PREDICATE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from retrieval.faiss_cache.segment import Segment
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 _ANYBODY = Viewer(unrestricted=True)
 
@@ -64,6 +68,13 @@ def _is_plain(options: SearchOptions) -> bool:
         and options.diversity == Diversity()
         and options.boosts.empty
     )
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Keep a value in place of the oldest. Another thread may have taken that already."""
+    if len(kept) >= KEPT_ADMISSIONS:
+        kept.pop(next(iter(kept), key), None)
+    kept[key] = value
 
 
 @dataclass(slots=True)
@@ -124,8 +135,7 @@ class View:
             admitted = self.admitted(predicate, options.params.scope)
             if admitted.count >= options.limit and not self.scans(options.params):
                 settled = Settled(admitted, *self._effort(options.limit, admitted, options.params))
-        if len(self.settled) < KEPT_ADMISSIONS:
-            self.settled[id(options)] = options, settled
+        _keep(self.settled, id(options), (options, settled))
         return settled
 
     def scans(self, params: SearchParams) -> bool:
@@ -145,11 +155,8 @@ class View:
         known = self.admissions.get(key)
         if known is None:
             known = self._admit(predicate, scope)
-            if not predicate.excluded_item_ids:
-                if len(self.admissions) >= KEPT_ADMISSIONS:
-                    # The oldest goes; another thread may have taken it already.
-                    self.admissions.pop(next(iter(self.admissions), key), None)
-                self.admissions[key] = known
+            if not predicate.excluded_item_ids and size_of(predicate, KEPT_PREDICATE_BYTES) is not None:
+                _keep(self.admissions, key, known)
         return known
 
     def _admit(self, predicate: Predicate, scope: IndexScope) -> Admitted:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from retrieval.application.bounded_cache import BoundedCache
 from retrieval.postgres.names import partition
 from retrieval.postgres.search_sql import EXACT_PROFILE, selectivity_statement
 from retrieval.postgres.sql_files import queries
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.domain.model import EmbeddingVersion
-    from retrieval.domain.search import IndexQuery, Predicate
+    from retrieval.domain.search import IndexQuery, IndexScope, Predicate
     from retrieval.postgres.database import Database
 
 FACTS_TTL_S = 1.0
 SELECTIVITY_TTL_S = 30.0
-SELECTIVITY_ENTRIES = 2048
+SELECTIVITY_BYTES, SELECTIVITY_ENTRY_BYTES = 16 * 2**20, 64 * 2**10
+"""Of the predicates whose shares are kept, together and each. What is larger is sampled anew, which takes no longer."""
 SAMPLE_ROWS = 2000
 """Rows sampled: a share of 1 % comes out within a fifth of itself in two cases of three."""
 
@@ -52,7 +53,9 @@ class FactsCache:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._facts: dict[int, tuple[float, VersionFacts]] = {}
-        self._selectivity: OrderedDict[object, tuple[float, float]] = OrderedDict()
+        self._selectivity: BoundedCache[tuple[int, IndexScope, Predicate], tuple[float, float]] = BoundedCache(
+            SELECTIVITY_BYTES, SELECTIVITY_ENTRY_BYTES
+        )
 
     def forget(self) -> None:
         """Drop everything, e.g. after an index build."""
@@ -94,7 +97,6 @@ class FactsCache:
         key = (query.version.version_id, query.params.scope, predicate)
         kept = self._selectivity.get(key)
         if kept is not None and time.monotonic() - kept[0] < SELECTIVITY_TTL_S:
-            self._selectivity.move_to_end(key)
             return kept[1]
         percent = min(100.0, 100.0 * SAMPLE_ROWS / max(facts.rows, 1))
         # SYSTEM picks whole pages; at least a handful of them
@@ -104,7 +106,5 @@ class FactsCache:
             row = await connection.fetchrow(statement.sql, *statement.values)
         share = max(row["admitted"], 0.5) / row["seen"] if row["seen"] else 1.0
         share = min(1.0, share)
-        self._selectivity[key] = (time.monotonic(), share)
-        while len(self._selectivity) > SELECTIVITY_ENTRIES:
-            self._selectivity.popitem(last=False)
+        self._selectivity.put(key, (time.monotonic(), share))
         return share

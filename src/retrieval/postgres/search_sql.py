@@ -118,7 +118,7 @@ def index_statement(query: IndexQuery, source: Source, rows: int = 0, *, walled:
     return Statement(sql, parameters.values)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # of some 20 kB each, where a filter has all conditions that it may have
 def _funnel_sql(
     version: EmbeddingVersion,
     metric: Metric,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retrieval.application.bounded_cache import BoundedCache
 from retrieval.application.hybrid_ports import TextAnswer
 from retrieval.domain.snippets import START, STOP, finish
 from retrieval.domain.text_ranking import K1, MAX_RANKED_WORDS, B
@@ -30,10 +30,8 @@ PROPOSING_ROWS = 2000
 PROPOSING_PER_HIT = 20
 """Rare words are looked for until so many texts have them; what has only more common ones scores less, and words that
 nearly every text has would make a search read all of them."""
-KEPT_QUERIES = 1024
+KEPT_BYTES, KEPT_EACH_BYTES = 16 * 2**20, 64 * 2**10
 """What the language makes of recent queries: a search needs it up to three times, and many searches are the same."""
-KEPT_PIECES = 100
-"""Those with more words are not kept: they would fill the memory."""
 
 
 class PostgresText:
@@ -42,7 +40,7 @@ class PostgresText:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._statistics = TextStatistics(database)
-        self._analysed: OrderedDict[tuple[str, TextQuery], TextConditions] = OrderedDict()
+        self._analysed: BoundedCache[tuple[str, TextQuery], TextConditions] = BoundedCache(KEPT_BYTES, KEPT_EACH_BYTES)
 
     async def search(self, question: TextSearch) -> TextAnswer:
         """See `TextIndex`. Where the rare words do not fill the page, the common ones propose too."""
@@ -105,17 +103,13 @@ class PostgresText:
         key = collection.text_language, query
         kept = self._analysed.get(key)
         if kept is not None:
-            self._analysed.move_to_end(key)
             return kept
         pieces = query.pieces
         async with self._database.searching(None) as connection:
             rows = await connection.fetch(queries("text")["analyse"], collection.text_language, list(pieces))
         analysed = (Analysed(r["phrase"], r["words"], tuple(r["lexemes"])) for r in rows)
         conditions = TextConditions(query, dict(zip(pieces, analysed, strict=True)))
-        if len(pieces) <= KEPT_PIECES:
-            self._analysed[key] = conditions
-            while len(self._analysed) > KEPT_QUERIES:
-                self._analysed.popitem(last=False)
+        self._analysed.put(key, conditions)
         return conditions
 
     async def _search(

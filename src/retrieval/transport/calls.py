@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from google.protobuf.message import DecodeError
 
 from retrieval.application.deadline import set_remaining_s
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from retrieval.transport.apart import apart, large_request
 from retrieval.transport.lanes import LARGE_BYTES, stream_writes
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from retrieval.transport.hot import LongMethods
     from retrieval.transport.lanes import Lane, Lanes
 
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -68,8 +70,9 @@ UnaryCall = Any
 class Calls:
     """Wraps handlers, has each call keep to its lane, and refuses those that come too late."""
 
-    def __init__(self, lanes: Lanes, default_deadline_s: float) -> None:
+    def __init__(self, lanes: Lanes, default_deadline_s: float, long_methods: LongMethods | None = None) -> None:
         self._lanes = lanes
+        self._long = long_methods or {}
         self._default_deadline_s = default_deadline_s
         self.identities: Iterator[str] = map(f"{secrets.token_hex(4)}-{{:x}}".format, count(1))
         self.draining = False
@@ -78,6 +81,7 @@ class Calls:
         """The handler of a unary method, from encoded request to encoded reply."""
         behaviour: Any = handler.unary_unary
         encode: Any = handler.response_serializer
+        long = self._long.get(method)
 
         async def call(raw: bytes, context: Context) -> Any:
             lane = self._lanes.of(method, len(raw))
@@ -85,6 +89,8 @@ class Calls:
             async def run() -> Any:
                 remaining_s = context.time_remaining()
                 async with _within(self._default_deadline_s if remaining_s is None else remaining_s), lane.turn():
+                    if long is not None and (reply := await in_thread(long, raw)) is not None:
+                        return reply
                     large_request.set(len(raw) > LARGE_BYTES)
                     return encode(await behaviour(await apart(_decoded, handler, raw), context))
 

@@ -16,6 +16,12 @@ log = logging.getLogger(__name__)
 HotMethod = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 """From encoded requests to encoded replies, in their order; None: the call takes the usual way."""
 
+LongMethod = Callable[[bytes], bytes | None]
+"""The same for one call that takes longer than others may wait: it runs in a thread, a first step of the usual way."""
+
+LongMethods = Mapping[str, LongMethod]
+"""By full method name."""
+
 HotMethods = Mapping[str, HotMethod]
 """By full method name, `/package.Service/Method`."""
 

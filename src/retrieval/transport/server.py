@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from retrieval.application.service import Service
     from retrieval.config import Settings
     from retrieval.transport.fronts.front import Front
-    from retrieval.transport.hot import HotMethods
+    from retrieval.transport.hot import HotMethods, LongMethods
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +106,15 @@ async def start_server(
     Raises: UnavailableError (ADDRESS_IN_USE) when the address cannot be listened on; SettingsError when the settings
     ask for a front that is not there or cannot do what they ask.
     """
-    if hot is None:
-        hot = NO_HOT_METHODS if service.stores.cache is None else HotSearch(service.stores.cache).methods()
-    calls = Calls(Lanes(settings), settings.default_deadline_s)
+    long: LongMethods = {}
+    if hot is None and service.stores.cache is not None:
+        search = HotSearch(service.stores.cache)
+        hot, long = search.methods(), search.long_methods()
+    calls = Calls(Lanes(settings), settings.default_deadline_s, long)
     health = HealthMonitor(service.is_alive, SERVICES, service.tasks, warming=warming)
     methods = _methods(service, settings, health)
-    front = open_front(settings, Offer(methods, calls, hot, settings.max_message_bytes), reuse_port=reuse_port)
+    offer = Offer(methods, calls, hot or NO_HOT_METHODS, settings.max_message_bytes)
+    front = open_front(settings, offer, reuse_port=reuse_port)
     await front.start()
     await health.start()
     log.info("front: %s", front.name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from retrieval.application.bounded_cache import BoundedCache, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 
 TTL_S = 30.0
 """How long a result serves: what trends and what is new moves on."""
-KEPT_HITS = 200_000
-"""Hits over all results: some 500 bytes each."""
+KEPT_BYTES = 128 * 2**20
+"""Over all results."""
+HIT_BYTES = 500
+KEPT_KEY_BYTES = 64 * 2**10
+"""The result of a longer question, one that excludes thousands of items, is not kept: it is hardly asked again."""
 
 
 class KeptResult(NamedTuple):
@@ -31,9 +35,13 @@ class KeptResult(NamedTuple):
 class KeptResults:
     """Results by question; the oldest go first."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, KeptResult] = OrderedDict()
-        self._hits = 0
+    def __init__(self, budget: int = KEPT_BYTES) -> None:
+        self._kept: BoundedCache[Any, KeptResult] = BoundedCache(budget, budget)
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated bytes of all that is kept."""
+        return self._kept.size_bytes
 
     def get(self, key: Any) -> KeptResult | None:
         """The result for a question, unless it is too old."""
@@ -45,19 +53,16 @@ class KeptResults:
 
     def put(self, key: Any, result: KeptResult) -> None:
         """Keep a result in place of the one that the question had."""
-        self.drop(key)
-        self._kept[key] = result
-        self._hits += len(result.hits)
-        while self._hits > KEPT_HITS or result.kept_at_s - next(iter(self._kept.values())).kept_at_s > TTL_S:
-            self.drop(next(iter(self._kept)))
+        size = size_of((key, result.predicate), KEPT_KEY_BYTES)
+        if size is None:
+            self._kept.drop(key)
+        else:
+            self._kept.put(key, result, size + HIT_BYTES * len(result.hits))
 
     def drop(self, key: Any) -> None:
         """Forget a result."""
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._hits -= len(kept.hits)
+        self._kept.drop(key)
 
     def clear(self) -> None:
         """Forget all."""
         self._kept.clear()
-        self._hits = 0

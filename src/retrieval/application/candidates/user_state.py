@@ -233,8 +233,10 @@ class UserStates:
 
 
 def _size(state: UserState) -> int:
-    """Estimated bytes: of a set's entry and part of its string, which users share, and of two tables of positives."""
-    return 4_000 + 100 * len(state.seen) + 400 * len(state.positives)
+    """Estimated bytes: of what sources work out later, of a set's entry and a part of its string, which users share,
+    and of two tables of positives.
+    """
+    return 40_000 + 100 * len(state.seen) + 400 * len(state.positives)
 
 
 def _state(
