@@ -1,5 +1,5 @@
 -- Pieces of the search statements. Identifiers in braces are filled in by postgres/search_sql.py from validated
--- numbers and names only; values are always parameters.
+-- numbers and names only; values are always parameters. {distance} is names.distance_expression.
 
 -- name: coarse
 -- First stage: nearest rows by one index. Which index answers is decided by the order expression alone:
@@ -17,7 +17,7 @@ LIMIT {count}
 -- WITH ... AS MATERIALIZED, which would copy every vector of the shortlist.
 SELECT item_id, chunk_index{columns}
 FROM ({before}) AS stage_{previous}
-ORDER BY {order} {operator} {vector}::halfvec({dim})
+ORDER BY {distance}
 LIMIT {count}
 
 -- name: funnel
@@ -31,7 +31,7 @@ ORDER BY distance + 0, item_id, chunk_index
 -- once a row. Expects an attribute index where the predicate has one, a sequential scan otherwise.
 SELECT item_id, chunk_index{columns}, distance
 FROM (
-    SELECT item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    SELECT item_id, chunk_index{columns}, {distance} AS distance
     FROM retrieval.{partition}
     WHERE {predicate}
     OFFSET 0
@@ -68,7 +68,7 @@ FROM (
 CROSS JOIN LATERAL (
     SELECT chunk_index{columns}, distance
     FROM (
-        SELECT chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+        SELECT chunk_index{columns}, {distance} AS distance
         FROM retrieval.{partition}
         WHERE version_id = {version_id} AND item_id = found.item_id
         OFFSET 0
@@ -82,10 +82,10 @@ ORDER BY best.distance, found.item_id
 -- Best chunk of each of the caller's items. Expects the primary key.
 SELECT item_id, chunk_index{columns}, distance
 FROM (
-    SELECT DISTINCT ON (item_id) item_id, chunk_index{columns}, {order} {operator} {vector}::halfvec({dim}) AS distance
+    SELECT DISTINCT ON (item_id) item_id, chunk_index{columns}, {distance} AS distance
     FROM retrieval.{partition}
     WHERE version_id = {version_id} AND item_id = ANY({item_ids}::text[]) AND {predicate}
-    ORDER BY item_id, {order} {operator} {vector}::halfvec({dim}), chunk_index
+    ORDER BY item_id, {distance}, chunk_index
 ) AS best
 ORDER BY distance, item_id
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.domain.funnel import MAX_CANDIDATES
-from retrieval.domain.model import MAX_CHUNKS
+from retrieval.domain.model import MAX_CHUNKS, Metric
 from retrieval.domain.planning import choose
 from retrieval.domain.search import IndexAnswer, IndexScope, Source
 from retrieval.postgres.items import admitted_items
@@ -65,6 +65,7 @@ class PostgresIndex:
         return answer
 
     async def _search(self, query: IndexQuery) -> IndexAnswer:
+        query = _telling(query)
         facts = await self._facts.facts(query.version)
         plan = await self._plan(query, facts)
         if plan.source is Source.EXACT:
@@ -191,6 +192,17 @@ class PostgresIndex:
 
             found = await _by_items(query, run, MAX_EXACT_ROWS)
         return replace(_answer(found, query, Source.EXACT), exhausted=len(found) < query.count)
+
+
+def _telling(query: IndexQuery) -> IndexQuery:
+    """The query without the stages before the last in which its prefix is zero: by cosine that is as near to all."""
+    if query.collection.metric is not Metric.COSINE:
+        return query
+    told = tuple(stage for stage in query.stages[:-1] if query.vector[: stage.dimension].any())
+    query = replace(query, stages=(*told, query.stages[-1]))
+    if not query.vector[: query.stages[-1].dimension].any() and query.params.source is Source.AUTO:
+        return replace(query, params=replace(query.params, source=Source.EXACT))
+    return query
 
 
 def _first_rows(query: IndexQuery) -> int:

@@ -18,6 +18,15 @@ OPERATOR_CLASSES = {
 }
 
 
+def distance_expression(metric: Metric, order: str, vector: str, dimension: int) -> str:
+    """Distance of what `order` says to a vector; 1 by cosine where either is zero, as everywhere in the service.
+
+    pgvector's `<=>` is NaN there. An index answers for the bare operator alone: ORDER BY of an index scan needs that.
+    """
+    bare = f"{order} {OPERATORS[metric]} {vector}::halfvec({dimension})"
+    return f"coalesce(nullif({bare}, 'NaN'), 1)" if metric is Metric.COSINE else bare
+
+
 def partition(version_id: int) -> str:
     """Leaf table of a version; searches name it, so that planning looks at one table."""
     return f"embeddings_v{version_id}"

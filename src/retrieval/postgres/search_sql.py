@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from retrieval.domain.search import IndexScope, Source
-from retrieval.postgres.names import OPERATORS, order_expression, partition
+from retrieval.postgres.names import OPERATORS, distance_expression, order_expression, partition
 from retrieval.postgres.predicate import Parameters, compile_predicate
 from retrieval.postgres.sql_files import fill, queries
 
@@ -144,19 +144,23 @@ def _funnel_sql(
     sql = ""
     for number, dimension in enumerate(dimensions):
         full_ivfflat = source is Source.IVFFLAT and dimension == version.dimension and number == 0
+        order = order_expression(version, dimension, ivfflat=full_ivfflat)
+        vector = f"${predicate_values + 2 * number + 1}"
+        distance = distance_expression(metric, order, vector, dimension)
         columns = carried
         if number < last and "embedding" not in carried:
             columns += ", embedding"
         if number == last:
-            columns += ", {order} {operator} {vector}::halfvec({dim}) AS distance"
+            columns += f", {distance} AS distance"
         sql = fill(
             fill(pieces["coarse" if number == 0 else "refine"], columns=columns),
             before=sql,
-            order=order_expression(version, dimension, ivfflat=full_ivfflat),
+            order=order,
+            distance=distance,
             previous=number - 1,
             predicate=predicate,
             operator=OPERATORS[metric],
-            vector=f"${predicate_values + 2 * number + 1}",
+            vector=vector,
             count=f"${predicate_values + 2 * number + 2}::bigint",
             dim=dimension,
             partition=partition(version.version_id),
@@ -168,11 +172,13 @@ def _funnel_sql(
         pieces["best_of_index"],
         nearest=sql,
         columns=asked,
-        order=order_expression(version, dimensions[last]),
-        operator=OPERATORS[metric],
-        vector=f"${predicate_values + 2 * last + 1}",
+        distance=distance_expression(
+            metric,
+            order_expression(version, dimensions[last]),
+            f"${predicate_values + 2 * last + 1}",
+            dimensions[last],
+        ),
         count=f"${predicate_values + 2 * last + 3}::bigint",
-        dim=dimensions[last],
         partition=partition(version.version_id),
         version_id=version.version_id,
     )
@@ -187,7 +193,6 @@ def exact_statement(query: IndexQuery, rows: int = 0, *, walled: bool = False) -
         queries("search")["exact"],
         predicate=where(query, parameters),
         columns=columns,
-        order=order_expression(query.version, stage.dimension),
         count=f"{parameters.add(rows or query.count)}::bigint",
         **_comparison(query, stage, parameters),
     )
@@ -205,7 +210,6 @@ def rank_statement(query: IndexQuery, item_ids: Sequence[str], *, walled: bool =
         queries("search")["rank"],
         predicate=where(query, parameters),
         columns=_columns(owners=query.with_owners, vectors=query.with_vectors, facts=query.with_facts),
-        order=order_expression(query.version, stage.dimension),
         item_ids=parameters.add(list(item_ids)),
         version_id=query.version.version_id,
         **_comparison(query, stage, parameters),
@@ -214,10 +218,10 @@ def rank_statement(query: IndexQuery, item_ids: Sequence[str], *, walled: bool =
 
 
 def _comparison(query: IndexQuery, stage: Stage, parameters: Parameters) -> dict[str, object]:
+    vector = parameters.add(query.vector[: stage.dimension])
+    order = order_expression(query.version, stage.dimension)
     return {
-        "operator": OPERATORS[query.collection.metric],
-        "vector": parameters.add(query.vector[: stage.dimension]),
-        "dim": stage.dimension,
+        "distance": distance_expression(query.collection.metric, order, vector, stage.dimension),
         "partition": partition(query.version.version_id),
     }
 
