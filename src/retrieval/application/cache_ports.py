@@ -93,6 +93,13 @@ class VectorCache(Protocol):
         """
         ...
 
+    async def reflect(self, collection: Collection, token: str) -> None:
+        """Return when every search from now on reflects the write of that token: the cache took it in, or is not asked.
+
+        A search of the store reflects every write by itself.
+        """
+        ...
+
     def report(self, version: EmbeddingVersion) -> CacheReport:
         """What the cache holds of the version."""
         ...

@@ -61,10 +61,12 @@ async def prepare_upsert(stores: Stores, request: Upsert) -> PreparedUpsert:
 
 
 async def write_upsert(stores: Stores, upsert: PreparedUpsert) -> WriteReceipt:
-    """Write all items or none."""
-    return await stores.items.upsert(
+    """Write all items or none. Every search of this process that begins after it reflects the write."""
+    receipt = await stores.items.upsert(
         upsert.collection, upsert.version, upsert.items, upsert.request_id, upsert.fingerprint
     )
+    await reflect(stores, upsert.collection, receipt.token)
+    return receipt
 
 
 async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
@@ -73,11 +75,19 @@ async def upsert_items(stores: Stores, request: Upsert) -> WriteReceipt:
 
 
 async def delete_items(stores: Stores, collection_name: str, item_ids: Sequence[str], request_id: str) -> WriteReceipt:
-    """Delete items in every embedding version."""
+    """Delete items in every embedding version. No search of this process that begins after it finds them."""
     collection = await stores.collections.get(collection_name)
     ids = sorted(set(item_ids))
     fingerprint = hashlib.sha256("\x1f".join(ids).encode()).digest()
-    return await stores.items.delete(collection, ids, request_id, fingerprint)
+    receipt = await stores.items.delete(collection, ids, request_id, fingerprint)
+    await reflect(stores, collection, receipt.token)
+    return receipt
+
+
+async def reflect(stores: Stores, collection: Collection, token: str = "") -> None:
+    """Return when every later search of this process reflects the write of that token, by default all writes so far."""
+    if stores.cache is not None:
+        await stores.cache.reflect(collection, token or await stores.items.token())
 
 
 @dataclass(frozen=True, slots=True)

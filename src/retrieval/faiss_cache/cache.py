@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from retrieval.application.cache_ports import CacheReport, CacheState, CalibratedPlan
 from retrieval.application.task_supervisor import CACHE_FOLLOWER, CACHE_SEGMENTS
+from retrieval.domain.errors import RetrievalError
 from retrieval.faiss_cache.budget import Residency
 from retrieval.faiss_cache.follower import Follower
 from retrieval.faiss_cache.keeper import LOOK_S, Keeper
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
     from retrieval.application.cache_ports import ChangeFeed
     from retrieval.application.ports import CollectionStore
     from retrieval.application.task_supervisor import BackgroundTask, TaskSupervisor
-    from retrieval.domain.model import EmbeddingVersion
+    from retrieval.domain.model import Collection, EmbeddingVersion
     from retrieval.faiss_cache.cache_settings import CacheSettings
     from retrieval.faiss_cache.keeper import Build
     from retrieval.faiss_cache.manifest import Manifest
     from retrieval.faiss_cache.view import View
 
+WRITE_WAIT_S = 1.0
+"""So long the acknowledgement of a write waits for the cache; usually it takes a few milliseconds."""
 _PAGE = 1000
+
+log = logging.getLogger("retrieval.cache")
 
 
 class FaissCache:
@@ -82,6 +88,19 @@ class FaissCache:
     async def wait_for(self, token: str, timeout_s: float) -> bool:
         """Wait until `reflects` holds; False when it does not within the time."""
         return await self.follower.wait_for(token, timeout_s)
+
+    async def reflect(self, collection: Collection, token: str) -> None:
+        """Take in the write of that token; where that takes too long, views are held back until it is in."""
+        resident = self._by_name.get(collection.name)
+        if resident is None or resident.view is None:
+            return  # a view that comes to be later is later than the write
+        try:
+            taken_in = await self.follower.wait_for(token, WRITE_WAIT_S)
+        except RetrievalError as error:
+            log.info("the cache cannot take in a write yet: %s", error.message)
+            taken_in = False
+        if not taken_in:
+            self.follower.owe()
 
     def resident(self, version_id: int) -> Resident | None:
         """The resident of a version by the store's own key."""

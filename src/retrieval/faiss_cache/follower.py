@@ -36,6 +36,7 @@ class Follower:
         self._on_catalogue = on_catalogue
         self._position: Position | None = None
         self._synced_at = -float("inf")
+        self._owed_at = -float("inf")
         self._stepping = asyncio.Lock()
 
     @property
@@ -45,8 +46,12 @@ class Follower:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the cache lags less than the bound."""
-        return self.staleness_s <= self._settings.max_staleness_s
+        """Whether the cache lags less than the bound, and reflects what this process acknowledged."""
+        return self._synced_at >= self._owed_at and self.staleness_s <= self._settings.max_staleness_s
+
+    def owe(self) -> None:
+        """A write was acknowledged that is not in yet: nothing is fresh until a step that begins from now on."""
+        self._owed_at = time.monotonic()
 
     def reflects(self, token: str) -> bool:
         """Whether the write of that token is in. Raises: InvalidArgumentError (BAD_CONSISTENCY_TOKEN)."""

@@ -168,6 +168,10 @@ class CachedIndex:
         # Of what is not finite `rounded_rows` makes nothing, and a projection leaves it so.
         return None if projection is None else projection.project(vectors)
 
+    async def reflect(self, collection: Collection, token: str) -> None:
+        """See `VectorCache`."""
+        await self._cache.reflect(collection, token)
+
     def report(self, version: EmbeddingVersion) -> CacheReport:
         """See `VectorCache`."""
         return self._cache.report(version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.hybrid_ports import check_language
+from retrieval.application.ingest import reflect
 from retrieval.application.recall import evaluate_recall
 from retrieval.application.search import pick_version
 from retrieval.application.task_supervisor import CACHE_FOLLOWER, CACHE_SEGMENTS, INDEX_BUILDS
@@ -198,6 +199,8 @@ class CollectionServicer(pb_grpc.CollectionServiceServicer):
         name, relation = read_collection_name(request.collection), read_relation(request.relation)
         collection = await self._stores.collections.get(name)
         deleted = await self._stores.attachments.detach(collection, relation, delete_items=request.delete_items)
+        if deleted:
+            await reflect(self._stores, collection)
         return pb.DetachTableResponse(deleted_item_count=deleted)
 
     async def ResyncTable(self, request: pb.ResyncTableRequest, context: Context) -> pb.ResyncTableResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retrieval.application.ingest import reflect
 from retrieval.application.search import pick_version
 from retrieval.domain.embedding_jobs import MAX_LEASED_JOBS, LeaseName
 from retrieval.domain.errors import FailedPreconditionError, InvalidArgumentError
@@ -66,6 +67,7 @@ class EmbeddingJobServicer(pb_grpc.EmbeddingJobServiceServicer):
         large = projection is not None or large_request.get()
         done = await apart_if(large, read_results, request.results, version, metric, projection)
         outcomes = await self._jobs.complete(collection, version, lease.lease_id, done)
+        await reflect(self._stores, collection)
         return pb.CompleteEmbeddingJobsResponse(outcomes=write_outcomes([d.job_id for d in done], outcomes))
 
     async def FailEmbeddingJobs(

@@ -26,7 +26,10 @@ if _version_not_supported:
 
 
 class ItemServiceStub:
-    """Writes and reads items. A write that is acknowledged is durable, and visible to every later search.
+    """Writes and reads items. A write that is acknowledged is durable. Every search that reaches the same server process
+    after that reflects it. Other processes on the same database reflect it within their RETRIEVAL_CACHE_MAX_STALENESS_MS
+    (2 seconds by default), and at once where a search presents the write's consistency_token; searches that Postgres
+    answers reflect it at once everywhere.
 
     Errors of every RPC: NOT_FOUND (COLLECTION_NOT_FOUND, EMBEDDING_VERSION_NOT_FOUND), INVALID_ARGUMENT with the path of
     each offending field (nothing is written), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo, UNAVAILABLE
@@ -77,7 +80,10 @@ class ItemServiceStub:
 
 
 class ItemServiceServicer:
-    """Writes and reads items. A write that is acknowledged is durable, and visible to every later search.
+    """Writes and reads items. A write that is acknowledged is durable. Every search that reaches the same server process
+    after that reflects it. Other processes on the same database reflect it within their RETRIEVAL_CACHE_MAX_STALENESS_MS
+    (2 seconds by default), and at once where a search presents the write's consistency_token; searches that Postgres
+    answers reflect it at once everywhere.
 
     Errors of every RPC: NOT_FOUND (COLLECTION_NOT_FOUND, EMBEDDING_VERSION_NOT_FOUND), INVALID_ARGUMENT with the path of
     each offending field (nothing is written), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo, UNAVAILABLE
@@ -185,7 +191,10 @@ def add_ItemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ItemService:
-    """Writes and reads items. A write that is acknowledged is durable, and visible to every later search.
+    """Writes and reads items. A write that is acknowledged is durable. Every search that reaches the same server process
+    after that reflects it. Other processes on the same database reflect it within their RETRIEVAL_CACHE_MAX_STALENESS_MS
+    (2 seconds by default), and at once where a search presents the write's consistency_token; searches that Postgres
+    answers reflect it at once everywhere.
 
     Errors of every RPC: NOT_FOUND (COLLECTION_NOT_FOUND, EMBEDDING_VERSION_NOT_FOUND), INVALID_ARGUMENT with the path of
     each offending field (nothing is written), RESOURCE_EXHAUSTED (OVERLOADED) with RetryInfo, UNAVAILABLE
