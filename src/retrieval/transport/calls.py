@@ -21,7 +21,7 @@ from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from retrieval.transport.apart import apart, large_request
 from retrieval.transport.lanes import LARGE_BYTES, stream_writes
-from retrieval.transport.status import call_id, code_of, known, rich_status
+from retrieval.transport.status import call_id, code_of, forget_frames, known, rich_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -94,7 +94,11 @@ class Calls:
                     large_request.set(len(raw) > LARGE_BYTES)
                     return encode(await behaviour(await apart(_decoded, handler, raw), context))
 
-            return await self._around(method, context, lane, run)
+            try:
+                return await self._around(method, context, lane, run)
+            finally:
+                # grpcio keeps the error of an aborted call, and with it this frame, until the collector comes round.
+                raw = b""
 
         return call
 
@@ -140,9 +144,7 @@ class Calls:
             context.set_trailing_metadata(trailers(started, identity))
             outcome = "OK"
         except Exception as error:
-            shown = known(error)
-            outcome = f"{code_of(shown).name} reason={shown.reason}"
-            status = rich_status(shown)
+            status, outcome = _told(error)
             trailing = (*(status.trailing_metadata or ()), *trailers(started, identity))
             await context.abort(status.code, status.details, trailing)
         else:
@@ -158,6 +160,14 @@ class Calls:
             return await run()
         finally:
             lane.leave()
+
+
+def _told(error: Exception) -> tuple[grpc.Status, str]:
+    """What the caller is told, and what the log. The error lets go of the request, which its traceback would hold."""
+    shown = known(error)
+    told = rich_status(shown), f"{code_of(shown).name} reason={shown.reason}"
+    forget_frames(error)
+    return told
 
 
 def trailers(started: float, identity: str) -> list[tuple[str, str | bytes]]:

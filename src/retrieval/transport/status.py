@@ -7,6 +7,7 @@ traceback, and the caller learns no more than the id to ask the log for.
 from __future__ import annotations
 
 import logging
+import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -105,15 +106,33 @@ def rich_status(error: RetrievalError) -> grpc.Status:
     return made
 
 
+def forget_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error that was told hold: requests and what was made of them.
+
+    Frames and errors refer to each other, so that all of it would stay until the collector comes round, which is rare.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            each.__traceback__ = None
+            waiting += (each.__cause__, each.__context__)
+
+
 def search_error(error: Exception) -> retrieval_pb.SearchError:
     """The same for one search of a batch."""
     shown = known(error)
-    return retrieval_pb.SearchError(
+    told = retrieval_pb.SearchError(
         code=code_of(shown).value[0],
         reason=shown.reason,
         message=_clip(shown.message),
         field=_clip(shown.violations[0].field) if shown.violations else "",
     )
+    forget_frames(error)
+    return told
 
 
 def _clip(text: str) -> str:

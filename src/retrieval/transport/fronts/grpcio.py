@@ -111,6 +111,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     context.set_trailing_metadata(trailers(started, identity))
                     log_call(method, "OK", started, identity)
                     return reply
-            return await usual(raw, context)
+            try:
+                return await usual(raw, context)
+            finally:
+                raw = b""  # see `Calls.unary`
 
         return call
