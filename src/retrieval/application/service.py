@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the use cases run on. `is_alive` tells whether the store answers; `embedder` makes vectors of texts."""
+    """What the use cases run on. `is_alive` tells whether the store answers; `embedder` makes vectors of texts.
+
+    `text_models`: what works off embedding jobs here, each with the components that it makes.
+    """
 
     stores: Stores
     is_alive: Callable[[], Awaitable[bool]]
     limits: Limits = field(default_factory=Limits)
     recalls: RecallHistory = field(default_factory=RecallHistory)
     embedder: QueryEmbedder = field(default_factory=no_embedder)
+    text_models: tuple[tuple[str, int], ...] = ()
     candidates: CandidateEngine = field(init=False)
     profiles: UserProfiles = field(init=False)
 

@@ -17,7 +17,7 @@ from retrieval.bootstrap import prepared_database, serving
 from retrieval.cli.loading import collection_name, load_catalogue
 from retrieval.cli.welcome import print_welcome
 from retrieval.config import SettingsError, to_environment
-from retrieval.transport.fronts.choice import choose
+from retrieval.transport.fronts.choice import check_front
 from retrieval.transport.fronts.front import Address
 from retrieval.workers.line import SupervisorLine
 from retrieval.workers.port import reserved
@@ -45,10 +45,12 @@ async def serve(settings: Settings, options: argparse.Namespace) -> int:
     settings = dataclasses.replace(settings, **changed)
     if settings.tls and options.catalogue is not None:
         raise SettingsError("--catalogue loads in plain text: with TLS, load it later with retrieval load --ca")
+    # What is wrong with them is said before anything is started.
+    check_front(settings)
+    if options.catalogue is not None:
+        collection_name(options.catalogue)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     if options.worker is not None:
         await _work(settings, stop)
     elif settings.workers > 1:
@@ -56,6 +58,23 @@ async def serve(settings: Settings, options: argparse.Namespace) -> int:
     else:
         await _serve_alone(settings, options, stop)
     return 0
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        loop.add_signal_handler(signal.SIGHUP, _hang_up, stop)
+
+
+def _hang_up(stop: asyncio.Event) -> None:
+    """A terminal that is gone ends what was started on it; to others the signal says "read your settings anew"."""
+    if sys.stderr.isatty():
+        log.info("the terminal hung up")
+        stop.set()
+    else:
+        log.info("SIGHUP is ignored: settings are read at the start; to change them, start the service anew")
 
 
 async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
@@ -75,7 +94,6 @@ async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: as
 async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
     if options.memory:
         raise SettingsError("--memory keeps everything in one process: it takes RETRIEVAL_WORKERS=1")
-    choose(settings)
     with reserved(Address(settings.host, settings.port)) as port:
         async with prepared_database(settings, migrate=options.migrate) as url:
             settings = dataclasses.replace(settings, port=port, database_url=url)

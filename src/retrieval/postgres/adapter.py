@@ -26,7 +26,7 @@ from retrieval.postgres.index_health import IndexHealth
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.maintenance import FOLDING, LOOK_S, TRENDS, PostgresMaintenance
-from retrieval.postgres.migrate import Migrator, require_current_schema
+from retrieval.postgres.migrate import Migrator
 from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
@@ -58,31 +58,36 @@ class PostgresAdapter:
         """Follows attached tables, from `open` on."""
         self._chores = Chores()
 
-    async def url(self) -> str:
-        """URL of the database; starts the embedded server where there is no other."""
-        return self._settings.database_url or (await self._embedded.start() if self._embedded else "")
+    async def url(self, *, create: bool = True) -> str:
+        """URL of the database; starts the embedded server where there is no other.
 
-    async def prepare(self, *, migrate: bool) -> str:
+        Without `create`, an embedded one has to be there. Raises: as `EmbeddedPostgres.start`.
+        """
+        return self._settings.database_url or (await self._embedded.start(create=create) if self._embedded else "")
+
+    async def prepare(self, *, migrate: bool, create: bool = True) -> str:
         """URL of a database with the schema of this release: it is migrated, or refused where it is outdated.
 
-        The embedded database is always migrated: nobody else looks after it.
+        An embedded database is always migrated, as nobody else looks after it; without `create`, it is neither made nor
+        migrated.
 
-        Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR), UnavailableError.
+        Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR, and those of
+        `connect_errors.explained`), UnavailableError (DATABASE_UNREACHABLE).
         """
-        url = await self.url()
-        if migrate or self._embedded is not None:
+        url = await self.url(create=create)
+        if migrate or (self._embedded is not None and create):
             await Migrator(url).up()
         else:
-            await require_current_schema(url)
+            await Migrator(url).require_current()
         return url
 
-    async def open(self, *, migrate: bool, chores: bool = True) -> Stores:
-        """Prepare the database, connect and return the stores. Raises: as `prepare`.
+    async def open(self, *, migrate: bool, chores: bool = True, create: bool = True) -> Stores:
+        """Prepare the database, connect and return the stores. `create`: as for `prepare`. Raises: as `prepare`.
 
         Without `chores`, others add up events, make trends, queue texts to embed, follow attached tables and run the
         jobs that come round.
         """
-        url = await self.prepare(migrate=migrate)
+        url = await self.prepare(migrate=migrate, create=create)
         self._database = Database(url, self._settings)
         await self._database.open()
         facts = FactsCache(self._database)

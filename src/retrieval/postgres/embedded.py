@@ -41,9 +41,34 @@ class EmbeddedPostgres:
         self._folder = data_dir.resolve() / "postgres"
         self._server: Any = None
 
-    async def start(self) -> str:
-        """Start the server, or join the running one, and return its URL."""
-        return await asyncio.to_thread(self._start)
+    async def start(self, *, create: bool = True) -> str:
+        """Start the server, or join the running one, and return its URL. Without `create`, its data have to be there.
+
+        Raises: FailedPreconditionError (NO_DATABASE, DATA_DIR_UNUSABLE, DATABASE_NOT_STARTED).
+        """
+        if not (create or self._exists()):
+            raise FailedPreconditionError(
+                f"there is no database at {self._folder}: set RETRIEVAL_DATABASE_URL, or set RETRIEVAL_DATA_DIR to the "
+                "folder that the service uses",
+                reason="NO_DATABASE",
+            )
+        try:
+            return await asyncio.to_thread(self._start)
+        except OSError as error:
+            raise FailedPreconditionError(
+                f"the data folder {self._folder.parent} cannot be used: {error.filename or self._folder}: "
+                f"{error.strerror or error}; free it or make it writable, or set RETRIEVAL_DATA_DIR to another one",
+                reason="DATA_DIR_UNUSABLE",
+            ) from error
+        except (subprocess.SubprocessError, RuntimeError) as error:
+            raise FailedPreconditionError(
+                f"the embedded Postgres in {self._folder} does not start: {_complaint(error)}; its own log is "
+                f"{self._folder / 'log'}",
+                reason="DATABASE_NOT_STARTED",
+            ) from error
+
+    def _exists(self) -> bool:
+        return (self._folder / "PG_VERSION").exists()
 
     async def stop(self) -> None:
         """Leave the server; it stops when nobody else uses it."""
@@ -54,7 +79,7 @@ class EmbeddedPostgres:
     def _start(self) -> str:
         package = _import()
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not (self._folder / "PG_VERSION").exists()
+        fresh = not self._exists()
         self._server = self._join(package)
         if fresh:
             self._tune()
@@ -78,6 +103,12 @@ class EmbeddedPostgres:
         buffers = {"shared_buffers": f"{max(128, min(memory // 8, MAX_BUFFERS_BYTES) // 2**20)}MB"}
         settings = (_TUNING | buffers).items()
         self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in settings))
+
+
+def _complaint(error: Exception) -> str:
+    """The last that a program said before it failed."""
+    lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _import() -> Any:
