@@ -176,6 +176,33 @@ async def test_workers_that_warm_do_not_either(database_url: str, name: str, tmp
             await asyncio.sleep(0.05)
 
 
+ON_A_TERMINAL = """
+import os, pty, sys
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "retrieval.cli.main", "serve", "--memory", "--port", "0"])
+said = b""
+while b"serving on" not in said:
+    said += os.read(terminal, 4096)
+os.close(terminal)
+print("ended with", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+async def test_a_terminal_that_hangs_up_ends_what_runs_on_it() -> None:
+    # In a process of its own, since this one has threads, and a fork of those may hang.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ON_A_TERMINAL, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        assert out == b"ended with 0\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: str, name: str, tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()

@@ -64,17 +64,15 @@ def _heed_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        loop.add_signal_handler(signal.SIGHUP, _hang_up, stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+        return
+    # A terminal that is gone ends what was started on it; to others the signal says "read your settings anew". Asked
+    # now: one that is gone is no terminal any more.
+    loop.add_signal_handler(signal.SIGHUP, stop.set if sys.stderr.isatty() else _ignore_hang_up)
 
 
-def _hang_up(stop: asyncio.Event) -> None:
-    """A terminal that is gone ends what was started on it; to others the signal says "read your settings anew"."""
-    if sys.stderr.isatty():
-        log.info("the terminal hung up")
-        stop.set()
-    else:
-        log.info("SIGHUP is ignored: settings are read at the start; to change them, start the service anew")
+def _ignore_hang_up() -> None:
+    log.info("SIGHUP is ignored: settings are read at the start; to change them, start the service anew")
 
 
 async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
