@@ -19,19 +19,19 @@ generate = $(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(1) --pyi_
 	protos/retrieval/v1/*.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test torture check proto proto-check breaking fmt fmt-check lint types bench schema wheel-check clean
+.PHONY: help serve test test-pythons torture check proto proto-check breaking fmt fmt-check lint types bench schema wheels wheel-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Stamps in the environment itself, so that removing it removes them.
-$(VENV)/.dev: pyproject.toml
+$(VENV)/.dev: pyproject.toml .ci/set-up
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.13" >&2; \
 		exit 1; }
 	@echo "Installing into $(VENV): once, a minute or more while packages download ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,text,train,dev]'
+	@.ci/set-up $(VENV)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
@@ -48,7 +48,10 @@ test: $(VENV)/.dev ## Run the tests
 torture: $(VENV)/.dev ## Try the cache with 50,000 random operations, crashes and damaged files
 	@$(BIN)/python -m tests.torture $(ARGS)
 
-check: fmt-check lint types proto-check breaking wheel-check test ## Everything CI runs
+test-pythons: $(VENV)/.dev ## Set up and try the project on every other Python that is here
+	@WORKERS=$(WORKERS) .ci/pythons $(ARGS)
+
+check: fmt-check lint types proto-check breaking wheels wheel-check test ## All checks, and the tests on this Python
 
 proto: $(VENV)/.dev ## Generate the stubs from protos/
 	@rm -f $(STUBS)/*_pb2.py $(STUBS)/*_pb2.pyi $(STUBS)/*_pb2_grpc.py
@@ -59,6 +62,9 @@ proto-check: $(VENV)/.dev ## Compare the committed stubs with protos/
 		&& { diff -r -x __init__.py -x __pycache__ $(STUBS) "$$fresh/retrieval/v1" \
 		|| { echo "The stubs in $(STUBS) are not those of protos/: run make proto." >&2; exit 1; }; } \
 		&& echo "The stubs are those of protos/."
+
+wheels: $(VENV)/.dev ## Look for a wheel of each dependency for each Python from 3.11 to 3.14
+	@UV=$(BIN)/uv $(BIN)/python .ci/wheels
 
 wheel-check: $(VENV)/.dev ## Use a built wheel without the source tree
 	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT \
@@ -99,5 +105,5 @@ bench: $(VENV)/.bench ## Measure recall, throughput and latency, beside other en
 	@$(BIN)/python -m benchmarks run $(ARGS)
 
 clean: ## Remove the environment, caches and build products; the data in .data/ stay
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/.cache
+	@rm -rf $(VENV) .venvs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/.cache
 	@find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ from retrieval.cli import progress
 from retrieval.cli.arguments import make_parser, moment
 from retrieval.cli.pair_files import PairFolder
 from retrieval.client.pairs import PairService
-from retrieval.config import Settings, SettingsError
+from retrieval.config import Settings, SettingsError, UsageError
 from retrieval.domain.errors import RetrievalError
 from retrieval.transport import training_servicer
 from tests.server.commands import run_command
@@ -162,15 +162,15 @@ async def test_a_folder_holds_one_export(films: Running, tmp_path: Path) -> None
     await made(films)
     await export(films, tmp_path / "out")
     for other in (("--label", "positive"), ("--since", "2023-11-14"), ("--model-version", "2")):
-        with pytest.raises(ValueError, match="another export"):
+        with pytest.raises(UsageError, match="another export"):
             await export(films, tmp_path / "out", *other)
     # A collection of the same name, created later, is another one.
     await films.service.stores.collections.delete("films")
     await shelf(films.service.stores, "films", [])
-    with pytest.raises(ValueError, match="another export"):
+    with pytest.raises(UsageError, match="another export"):
         await export(films, tmp_path / "out")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         PairFolder(tmp_path / "file", {})
 
 

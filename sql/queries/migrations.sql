@@ -1,14 +1,29 @@
--- name: prepare
--- Several commands, run as one script before any migration.
-CREATE EXTENSION IF NOT EXISTS vector;
-CREATE SCHEMA IF NOT EXISTS retrieval;
-CREATE TABLE IF NOT EXISTS retrieval.migrations (
+-- name: has_extension
+SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector')
+
+-- name: has_schema
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'retrieval')
+
+-- name: has_migrations
+SELECT EXISTS (
+    SELECT FROM pg_class AS c
+    INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'retrieval' AND c.relname = 'migrations'
+)
+
+-- name: create_extension
+CREATE EXTENSION IF NOT EXISTS vector
+
+-- name: create_schema
+CREATE SCHEMA retrieval
+
+-- name: create_migrations
+CREATE TABLE retrieval.migrations (
     number integer PRIMARY KEY,
     name text NOT NULL,
     checksum text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
-);
-SET search_path = retrieval, public, extensions;
+)
 
 -- name: applied
 SELECT number, name, checksum, applied_at FROM retrieval.migrations ORDER BY number

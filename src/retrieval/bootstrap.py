@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from retrieval.application.query_embedder import QueryEmbedder
 from retrieval.application.search import pick_version
 from retrieval.application.service import Service
 from retrieval.application.task_supervisor import TaskSupervisor
-from retrieval.config import to_environment
+from retrieval.config import SettingsError, to_environment
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.domain.model_bytes import to_bytes
 from retrieval.domain.model_registry import ModelVersion
@@ -29,6 +30,7 @@ from retrieval.faiss_cache.cache_settings import CacheSettings
 from retrieval.faiss_cache.index import CachedIndex
 from retrieval.postgres.adapter import PostgresAdapter
 from retrieval.postgres.backup import back_up
+from retrieval.postgres.backup_manifest import read_manifest
 from retrieval.postgres.migrate import Migrator
 from retrieval.postgres.restore import restore
 from retrieval.reference.adapter import ReferenceAdapter
@@ -73,6 +75,7 @@ async def serving(
             stores = await adapter.open(migrate=migrate, wait_s=settings.database_wait_s)
         async with AsyncExitStack() as stack:
             if isinstance(adapter, PostgresAdapter) and settings.cache_bytes:
+                check_writable(settings.segment_dir)
                 where = replace(settings, database_url=await adapter.url(), cache_dir=settings.segment_dir.absolute())
                 build = BuildProcess(to_environment(where))
                 stores = await stack.enter_async_context(cached(adapter, stores, settings, build, tasks))
@@ -82,7 +85,8 @@ async def serving(
             # A query without the local model is told what to install; jobs are left to others.
             known = Embedders(*http, *([local] if is_installed() else []))
             worker = EmbeddingWorker(stores, known, settings.embedding_lease_s)
-            service = Service(stores, adapter.is_alive, embedder=QueryEmbedder(Embedders(*http, local)), tasks=tasks)
+            embedder = QueryEmbedder(Embedders(*http, local))
+            service = Service(stores, adapter.is_alive, embedder=embedder, text_models=known.models(), tasks=tasks)
             service.candidates.open()
             stack.push_async_callback(service.candidates.close)
             server = await start_server(service, settings, warming=warming, reuse_port=reuse_port)
@@ -95,6 +99,19 @@ async def serving(
     finally:
         await tasks.stop()
         await adapter.close()
+
+
+def check_writable(folder: Path) -> None:
+    """Raises: SettingsError where the cache cannot keep its segments there: it would start over for ever."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"1")
+    except OSError as error:
+        raise SettingsError(
+            f"the folder of the cache, {folder}, cannot be written: {error.strerror}; name another one in "
+            "RETRIEVAL_CACHE_DIR, or do without the cache by RETRIEVAL_CACHE_MEMORY_BUDGET_BYTES=0"
+        ) from error
 
 
 def http_embedders(settings: Settings) -> list[TextEmbedder]:
@@ -162,7 +179,7 @@ async def build_segment(
     adapter = PostgresAdapter(settings)
     try:
         # A chore that waits for the processor that the build has would keep everybody else from doing it.
-        stores = await adapter.open(migrate=False, chores=False)
+        stores = await adapter.open(migrate=False, chores=False, create=False)
         found = await stores.collections.get(collection)
         cores = len(os.sched_getaffinity(0))
         builder = SegmentBuilder(adapter.changes, settings.segment_dir, report, cores)
@@ -194,7 +211,7 @@ async def train_model(
         ) from error
     adapter = PostgresAdapter(settings)
     try:
-        stores = await adapter.open(migrate=False, chores=False)
+        stores = await adapter.open(migrate=False, chores=False, create=False)
         return await train_and_register(stores, collection, settings.data_dir, report, activate=activate, fresh=fresh)
     except NotEnoughError as error:
         raise FailedPreconditionError(str(error), reason="TOO_FEW_EVENTS") from error
@@ -261,11 +278,11 @@ async def prepared_database(settings: Settings, *, migrate: bool) -> AsyncIterat
 
 
 @asynccontextmanager
-async def migrating(settings: Settings) -> AsyncIterator[Migrator]:
-    """A migrator for the configured database; an embedded one runs for as long as the block does."""
+async def migrating(settings: Settings, *, create: bool) -> AsyncIterator[Migrator]:
+    """A migrator for the configured database; an embedded one, made with `create`, runs as long as the block does."""
     adapter = PostgresAdapter(settings)
     try:
-        yield Migrator(await adapter.url())
+        yield Migrator(await adapter.url(create=create))
     finally:
         await adapter.close()
 
@@ -274,7 +291,7 @@ async def back_up_database(settings: Settings, file: Path, report: Callable[[str
     """Back up the configured database; see `back_up`."""
     adapter = PostgresAdapter(settings)
     try:
-        return await back_up(await adapter.url(), file, report)
+        return await back_up(await adapter.url(create=False), file, report)
     finally:
         await adapter.close()
 
@@ -283,6 +300,8 @@ async def restore_database(
     settings: Settings, file: Path, report: Callable[[str, int, int], None], *, replace: bool
 ) -> BackupManifest:
     """Restore a backup into the configured database; see `restore`."""
+    # Before an embedded database is made for it.
+    await asyncio.to_thread(read_manifest, file)
     adapter = PostgresAdapter(settings)
     try:
         url = await adapter.url()

@@ -9,15 +9,22 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class SettingsError(ValueError):
+class UsageError(Exception):
+    """What a command was given cannot be used; the message says what and why."""
+
+
+class SettingsError(UsageError, ValueError):
     """A setting that cannot be used; the message names the variable."""
 
 
+URL_FORM = "postgresql://role:password@host:5432/database, with @ : / # % in a password as %40 %3A %2F %23 %25"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FRONTS = ("auto", "grpcio", "native")
 _POSITIVE = (
     "workers",
@@ -50,6 +57,7 @@ _RETENTIONS = {
 }
 """The least of each; a day above what the contract promises of requests, and an hour for a cache that was cut off."""
 MIN_INDEX_CARE_S = 60.0
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,13 @@ class Settings:
             raise SettingsError(f"RETRIEVAL_FRONT={self.front!r} must be one of {', '.join(_FRONTS)}")
         if self.tls != (self.tls_key != Path()):
             raise SettingsError("RETRIEVAL_TLS_CERTIFICATE and RETRIEVAL_TLS_KEY go together: set both or neither")
+        if not 0 <= self.port <= MAX_PORT:
+            raise SettingsError(f"RETRIEVAL_PORT={self.port} must be 0 (any free one) to {MAX_PORT}")
+        if self.log_level.upper() not in _LEVELS:
+            raise SettingsError(f"RETRIEVAL_LOG_LEVEL={self.log_level!r} must be one of {', '.join(_LEVELS)}")
+        if self.database_url and not _is_database_url(self.database_url):
+            # Without the URL, which may hold a password.
+            raise SettingsError(f"RETRIEVAL_DATABASE_URL must look like {URL_FORM}")
 
     @property
     def tls(self) -> bool:
@@ -212,6 +227,18 @@ class Settings:
         if self.cache_memory_budget_bytes >= 0:
             return self.cache_memory_budget_bytes
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _is_database_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if parts.scheme not in {"postgresql", "postgres"}:
+        return False
+    # Several hosts are one authority to urlsplit: host:port,host:port.
+    ports = (host.rpartition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",") if ":" in host)
+    return all(port.endswith("]") or (port.isdecimal() and 0 < int(port) <= MAX_PORT) for port in ports)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

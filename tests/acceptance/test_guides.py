@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-import retrieval
 from tests.acceptance.guide_blocks import GUIDES, Block, blocks_of, differences, unmatched, values_of
 from tests.patience import PATIENCE_S
 from tests.postgres.conftest import scratch_database
@@ -22,19 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ADMIN_TOKEN = "secret"
+DATABASE = re.compile(r"postgresql://localhost/\w+")
 RETRIEVAL = """#!/bin/sh
 # The command of this checkout, which talks to the server of this test.
 case "$1" in
     attach | attached | detach | resync | reembed | care | generate-pairs | export-pairs | health | load)
-        exec "{python}" -m retrieval.cli.main "$@" --target "$TARGET" ;;
+        exec "{python}" -m retrieval.cli.main "$@" --target "{target}" ;;
     *) exec "{python}" -m retrieval.cli.main "$@" ;;
 esac
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the guides expect: a database of their own, a server on it, grpcurl, `retrieval` and Python on the path."""
+
+    database_url: str
+    target: str
+    path: str
+
+
 @pytest.fixture
-async def environment(database_url: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
-    """What the guides expect: a database of their own, a server on it, grpcurl and `retrieval` on the path."""
+async def place(database_url: str, tmp_path: Path) -> AsyncIterator[Place]:
     async with scratch_database(database_url) as url:
         settings = {
             "RETRIEVAL_DATABASE_URL": url,
@@ -42,25 +52,28 @@ async def environment(database_url: str, tmp_path: Path) -> AsyncIterator[dict[s
             "RETRIEVAL_DATA_DIR": str(tmp_path / "data"),
             "RETRIEVAL_TRENDING_REFRESH_S": "0.5",
         }
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        command = programs / "retrieval"
-        command.write_text(RETRIEVAL.format(python=sys.executable))
-        command.chmod(0o755)
-        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         async with server_process("--migrate", **settings) as server:
-            source = str(Path(retrieval.__file__).parents[1])
-            here = {"DATABASE_URL": url, "PATH": path, "PYTHONPATH": source, "TARGET": server.target}
-            yield {**os.environ, **settings, **here}
+            programs = tmp_path / "bin"
+            programs.mkdir()
+            command = programs / "retrieval"
+            command.write_text(RETRIEVAL.format(python=sys.executable, target=server.target))
+            command.chmod(0o755)
+            path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+            yield Place(url, server.target, path)
 
 
-async def run_shell(block: Block, environment: dict[str, str], folder: Path) -> str:
-    """What a sh block prints; where it says localhost:50051, the server's address stands."""
-    script = block.text.replace("localhost:50051", environment["TARGET"])
+async def run_shell(block: Block, place: Place, folder: Path) -> str:
+    """What a sh block prints, in an environment that has what the blocks before it set, and nothing else.
+
+    Where it says localhost:50051, or names a database there, those of the test stand.
+    """
+    script = DATABASE.sub(place.database_url, block.text.replace("localhost:50051", place.target))
+    kept = folder / ".environment"
+    kept.touch()
     process = await asyncio.create_subprocess_exec(
-        *("bash", "-e", "-o", "pipefail", "-c", script),
+        *("bash", "-e", "-o", "pipefail", "-c", f"source '{kept}'\n{script}\ndeclare -px > '{kept}'"),
         cwd=folder,
-        env=environment,
+        env={"PATH": place.path, "HOME": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -77,18 +90,18 @@ async def run_shell(block: Block, environment: dict[str, str], folder: Path) -> 
 
 
 @pytest.mark.parametrize("guide", sorted(path.name for path in GUIDES.glob("*.md")))
-async def test_a_guide_runs_as_it_stands(guide: str, environment: dict[str, str], tmp_path: Path) -> None:
+async def test_a_guide_runs_as_it_stands(guide: str, place: Place, tmp_path: Path) -> None:
     text = (GUIDES / guide).read_text(encoding="utf-8")
     folder = tmp_path / "work"
     folder.mkdir()
-    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    connection = await asyncpg.connect(place.database_url)
     printed = ""
     try:
         for block in blocks_of(text):
             if block.kind == "sql":
                 await connection.execute(block.text)
             elif block.kind == "sh":
-                printed = await run_shell(block, environment, folder)
+                printed = await run_shell(block, place, folder)
             elif block.kind == "file":
                 json.loads(block.text)
                 (folder / block.name).write_text(block.text, encoding="utf-8")

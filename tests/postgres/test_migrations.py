@@ -13,7 +13,7 @@ from retrieval.config import Settings
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres import database
 from retrieval.postgres.adapter import PostgresAdapter
-from retrieval.postgres.migrate import Migrator, available, require_current_schema
+from retrieval.postgres.migrate import Migrator, available
 from tests.postgres.dump_schema import SCHEMA, dump
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ async def test_status_and_report(empty_database: str) -> None:
     migrator = Migrator(empty_database)
     assert [s.applied_at for s in await migrator.status()] == [""] * len(available())
     with pytest.raises(FailedPreconditionError, match="retrieval migrate up") as caught:
-        await require_current_schema(empty_database)
+        await Migrator(empty_database).require_current()
     assert caught.value.reason == "SCHEMA_OUTDATED"
     seen: list[int] = []
     await migrator.up(lambda m: seen.append(m.number))
     assert seen == [m.number for m in available()]
     assert all(s.applied_at for s in await migrator.status())
-    await require_current_schema(empty_database)
+    await Migrator(empty_database).require_current()
     assert await migrator.up() == 0
 
 

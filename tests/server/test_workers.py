@@ -150,9 +150,11 @@ async def test_workers_do_not_outlive_their_supervisor(database_url: str) -> Non
                 await asyncio.sleep(0.05)
 
 
-async def test_workers_that_warm_do_not_either(database_url: str, tmp_path: Path) -> None:
+async def test_workers_that_warm_do_not_either(database_url: str, name: str, tmp_path: Path) -> None:
     # A catalogue that is never read to its end: nobody writes into the pipe.
-    os.mkfifo(tmp_path / "collection.json")
+    collection = {"collection": {"name": name}, "embedding_version": {"model": "test", "dimension": 16}}
+    (tmp_path / "collection.json").write_text(json.dumps(collection))
+    os.mkfifo(tmp_path / "items.jsonl")
     supervisor = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "retrieval.cli.main", "serve", "--port", "0", "--workers", "2", "--migrate"),
         *("--catalogue", str(tmp_path)),
@@ -174,6 +176,33 @@ async def test_workers_that_warm_do_not_either(database_url: str, tmp_path: Path
             await asyncio.sleep(0.05)
 
 
+ON_A_TERMINAL = """
+import os, pty, sys
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "retrieval.cli.main", "serve", "--memory", "--port", "0"])
+said = b""
+while b"serving on" not in said:
+    said += os.read(terminal, 4096)
+os.close(terminal)
+print("ended with", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+async def test_a_terminal_that_hangs_up_ends_what_runs_on_it() -> None:
+    # In a process of its own, since this one has threads, and a fork of those may hang.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ON_A_TERMINAL, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        assert out == b"ended with 0\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: str, name: str, tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()
@@ -192,22 +221,30 @@ async def test_a_catalogue_is_loaded_before_workers_say_serving(database_url: st
         assert await server.terminate() == 0
     log = "".join(server.lines)
     assert log.index("items: 7 of 7") < log.index("health: SERVING")
+    # All is well, so nothing is to look as if it were not.
+    assert "NOT_FOUND" not in log
+    assert "faiss.loader" not in log
 
 
 async def test_workers_that_cannot_start_end_the_command(database_url: str) -> None:
-    code, err = await _serve(
-        "--port",
-        "0",
-        "--workers",
-        "2",
-        "--migrate",
-        RETRIEVAL_DATABASE_URL=database_url,
-        RETRIEVAL_TLS_CERTIFICATE="/nowhere/certificate.pem",
-        RETRIEVAL_TLS_KEY="/nowhere/key.pem",
-    )
+    folder = "/proc/version/cache"
+    environment = {"RETRIEVAL_DATABASE_URL": database_url, "RETRIEVAL_CACHE_DIR": folder}
+    code, err = await _serve("--port", "0", "--workers", "2", "--migrate", **environment)
     assert code == 1
     assert "WORKERS_FAILED" in err
-    assert "/nowhere/certificate.pem" in err
+    assert folder in err
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+async def test_a_hang_up_does_no_harm(database_url: str, workers: tuple[str, ...]) -> None:
+    async with server_process("--migrate", *workers, RETRIEVAL_DATABASE_URL=database_url) as server:
+        server.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE_S):
+            while not any("SIGHUP is ignored" in line for line in server.lines):
+                await asyncio.sleep(0.02)
+        async with stubs_for(server.target) as stubs:
+            await stubs.collections.ListCollections(LIST)
+        assert await server.terminate() == 0
 
 
 @pytest.mark.parametrize(
@@ -224,6 +261,16 @@ async def test_workers_that_cannot_start_end_the_command(database_url: str) -> N
             },
             "cannot serve TLS",
         ),
+        (
+            ("--memory", "--workers", "2"),
+            {"RETRIEVAL_TLS_CERTIFICATE": "/nowhere/certificate.pem", "RETRIEVAL_TLS_KEY": "/nowhere/key.pem"},
+            "/nowhere/certificate.pem",
+        ),
+        (("--memory", "--port", "65536"), {}, "RETRIEVAL_PORT=65536"),
+        (("--memory", "--catalogue", "/nowhere"), {}, "/nowhere is not a catalogue"),
+        (("--memory",), {"RETRIEVAL_LOG_LEVEL": "LOUD"}, "RETRIEVAL_LOG_LEVEL"),
+        ((), {"RETRIEVAL_DATABASE_URL": "mysql://a:secret@b/c"}, "postgresql://role:password@host"),
+        ((), {"RETRIEVAL_DATABASE_URL": "postgresql://a:secret:b@host:port/c"}, "postgresql://role:password@host"),
     ],
 )
 async def test_what_cannot_be_is_refused_at_start(
@@ -232,6 +279,8 @@ async def test_what_cannot_be_is_refused_at_start(
     code, err = await _serve("--port", "0", *arguments, **environment)
     assert code == 2
     assert said in err
+    assert err.count("\n") == 1
+    assert "secret" not in err
 
 
 async def _serve(*arguments: str, **environment: str) -> tuple[int | None, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -13,6 +13,10 @@ from retrieval.transport.server import SERVICES
 from tests.transport.conftest import running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
+
     from tests.transport.conftest import Running
 
 Status = health_pb2.HealthCheckResponse
@@ -45,6 +49,73 @@ async def test_reflection_lists_and_describes_every_service(run: Running, versio
             for raw in found.file_descriptor_response.file_descriptor_proto
         ]
         assert name in {f"{file.package}.{service.name}" for file in files for service in file.service}
+
+
+def symbols_of(message: Descriptor) -> Iterator[str]:
+    """The full names of a message and of everything inside it."""
+    yield message.full_name
+    for field in message.fields:
+        yield field.full_name
+    for oneof in message.oneofs:
+        yield f"{message.full_name}.{oneof.name}"
+    for extension in message.extensions:
+        yield extension.full_name
+    for enum in message.enum_types:
+        yield from values_of(enum, message.full_name)
+    for nested in message.nested_types:
+        yield from symbols_of(nested)
+
+
+def values_of(enum: EnumDescriptor, scope: str) -> Iterator[str]:
+    """The full names of an enum and of its values, which belong to what is around it."""
+    yield enum.full_name
+    for value in enum.values:
+        yield f"{scope}.{value.name}"
+
+
+def symbols(file: FileDescriptor) -> Iterator[str]:
+    for service in file.services_by_name.values():
+        yield service.full_name
+        for method in service.methods:
+            yield method.full_name
+    for message in file.message_types_by_name.values():
+        yield from symbols_of(message)
+    for enum in file.enum_types_by_name.values():
+        yield from values_of(enum, file.package)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_knows_every_symbol(run: Running, version: str) -> None:
+    pool = descriptor_pool.Default()
+    wanted = {}
+    for service in (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"):
+        file = pool.FindServiceByName(service).file
+        for used in (file, *file.dependencies):
+            wanted |= dict.fromkeys(symbols(used), used.name)
+    assert "retrieval.v1.RetrievalService.SearchHybrid" in wanted
+    assert "grpc.health.v1.HealthCheckResponse.SERVING" in wanted
+    unknown = ["retrieval.v1.RetrievalService.Nothing", "retrieval.v1.Nothing.SearchHybrid", "SearchHybrid", ""]
+    names = [*wanted, *unknown]
+    call = run.client.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )(iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]))
+    for name in names:
+        reply = await call.read()
+        assert reply.original_request.file_containing_symbol == name
+        if name not in wanted:
+            assert reply.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+            continue
+        (first, *_) = reply.file_descriptor_response.file_descriptor_proto
+        assert descriptor_pb2.FileDescriptorProto.FromString(first).name == wanted[name], name
+
+
+async def test_health_lists_every_service(run: Running, caplog: pytest.LogCaptureFixture) -> None:
+    await until(run, SERVING)
+    reply = await health_pb2_grpc.HealthStub(run.client.channel).List(health_pb2.HealthListRequest())
+    assert {name: reply.statuses[name].status for name in reply.statuses} == dict.fromkeys(("", *SERVICES), SERVING)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def check(run: Running, service: str = "") -> int:

@@ -95,6 +95,10 @@ class Embedders:
                 return embedder
         return None
 
+    def models(self) -> tuple[tuple[str, int], ...]:
+        """Each model and how many components it makes."""
+        return tuple((embedder.model, embedder.dimension) for embedder in self._embedders)
+
     def describe(self) -> str:
         """The models and their dimensions, for people."""
         return ", ".join(f"{e.model!r} with {e.dimension}" for e in self._embedders) or "no model"

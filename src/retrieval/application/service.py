@@ -24,7 +24,7 @@ class Service:
     """What the use cases run on.
 
     `is_alive` tells whether the store answers; `embedder` makes vectors of texts; `tasks` runs what goes on in the
-    background.
+    background. `text_models`: what works off embedding jobs here, each with the components that it makes.
     """
 
     stores: Stores
@@ -33,6 +33,7 @@ class Service:
     recalls: RecallHistory = field(default_factory=RecallHistory)
     embedder: QueryEmbedder = field(default_factory=no_embedder)
     tasks: TaskSupervisor = field(default_factory=TaskSupervisor)
+    text_models: tuple[tuple[str, int], ...] = ()
     candidates: CandidateEngine = field(init=False)
     profiles: UserProfiles = field(init=False)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from retrieval.config import MAX_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 LABELS = {"both": None, "positive": True, "negative": False}
 JOB_S = 3600.0
 """Time that `care run` gives a job; what it did until then stays done, and it goes on the next time."""
+STALLED_S = 600.0
+"""Longer than any pause between two attempts at a text."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     serving.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # what the supervisor starts
     migrate = commands.add_parser("migrate", help="move the database's schema")
     migrate.add_argument("direction", choices=("up", "down", "status"))
-    migrate.add_argument("--steps", type=int, default=1, help="how many migrations to undo with down")
+    migrate.add_argument("--steps", type=_positive, default=1, help="how many migrations to undo with down")
     load = commands.add_parser("load", help="load a catalogue into a running service")
     load.add_argument("folder", type=Path, metavar="DIR")
     _add_target(load)
@@ -81,13 +86,15 @@ def _add_calling(parser: argparse.ArgumentParser, add: Callable[[argparse.Argume
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", "--server", default="127.0.0.1:50051", help="host:port of the service")
+    parser.add_argument(
+        "--target", "--server", type=_target, default="127.0.0.1:50051", help="host:port of the service"
+    )
     parser.add_argument("--ca", type=Path, metavar="FILE", help="by TLS, trusting the certificates in this PEM file")
 
 
 def _add_reembed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collection")
-    parser.add_argument("--model", required=True, help="model that the server, or a worker, embeds texts with")
+    parser.add_argument("--model", required=True, help="model that the server embeds texts with")
     parser.add_argument("--dimension", required=True, type=_positive, help="components of its vectors")
     parser.add_argument(
         "--resolutions", type=_resolutions, default=(), metavar="D[,D...]", help="prefixes that get an index each"
@@ -96,6 +103,16 @@ def _add_reembed(parser: argparse.ArgumentParser) -> None:
         "--chunk-characters", type=_positive, default=0, metavar="N", help="embed longer texts in parts of so many"
     )
     parser.add_argument("--no-activate", action="store_true", help="leave the active version as it is")
+    parser.add_argument(
+        "--worker", action="store_true", help="a worker of yours embeds the texts, with a model that the server lacks"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=STALLED_S,
+        metavar="S",
+        help=f"give up where no text is embedded for so long ({STALLED_S:.0f})",
+    )
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +164,16 @@ def moment(text: str) -> int:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no date or time like 2026-01-31T12:00") from error
     return (found.replace(tzinfo=found.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _target(text: str) -> str:
+    """An address that grpcio takes: host:port, [IPv6]:port, or a URI such as unix:/path or dns:///host:port."""
+    if re.match(r"[a-z0-9]+:/", text) is None:
+        host, _, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host.replace(":", " ")
+        if not bare or re.search(r"\s", bare) or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+            raise argparse.ArgumentTypeError(f"{text!r} is not host:port")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.cli.progress import shown_counts
 from retrieval.client.attachments import FAILED, AttachmentState, attachment_service
+from retrieval.config import UsageError
 from retrieval.domain.errors import FailedPreconditionError
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ log = logging.getLogger("retrieval.attach")
 
 async def run_attach(settings: Settings, options: argparse.Namespace) -> int:
     """Attach a table and wait until its rows are items; run again, it goes on waiting."""
-    binding = options.binding.read_text(encoding="utf-8")
+    try:
+        binding = options.binding.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{options.binding} cannot be read: {error}") from error
     async with attachment_service(options.target, settings.admin_token, options.ca) as service:
         table = await service.attach(options.collection, binding)
         if table is None:

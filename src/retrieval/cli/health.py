@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrieval.client.probe import is_serving
+from retrieval.client.probe import check_health
 
 if TYPE_CHECKING:
     import argparse
@@ -13,5 +13,6 @@ if TYPE_CHECKING:
 
 
 async def run_health(_settings: Settings, options: argparse.Namespace) -> int:
-    """The exit code is 0 where the service says SERVING, 1 otherwise."""
-    return 0 if await is_serving(options.target, ca=options.ca) else 1
+    """The exit code is 0 where the service says SERVING; otherwise it is said why not."""
+    await check_health(options.target, ca=options.ca)
+    return 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
 from retrieval.cli.progress import shown_counts
+from retrieval.client.catalogue import read_collection
 from retrieval.client.loading import load_folder
 from retrieval.embedding.wordllama import WordLlamaEmbedder
 
@@ -33,6 +33,5 @@ async def load_catalogue(target: str, folder: Path, settings: Settings, ca: Path
 
 
 def collection_name(folder: Path) -> str:
-    """The name of the collection that a catalogue fills."""
-    text = (folder / "collection.json").read_text(encoding="utf-8")
-    return str(json.loads(text)["collection"]["name"])
+    """The name of the collection that a catalogue fills. Raises: UsageError where the folder is no catalogue."""
+    return str(read_collection(folder).collection.name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def run_migrate(settings: Settings, options: argparse.Namespace) -> int:
     """Move the schema up or down, or print where it is."""
-    async with migrating(settings) as migrator:
+    async with migrating(settings, create=options.direction == "up") as migrator:
         if options.direction == "status":
             for status in await migrator.status():
                 migration = status.migration

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrieval.config import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -60,14 +62,14 @@ def schema() -> Any:
 class PairFolder:
     """A folder of numbered parts. `export`: what is exported, which must be the same when it goes on.
 
-    Raises: ValueError for a folder with another export, or a file in its place.
+    Raises: UsageError for a folder with another export, or a file in its place.
     """
 
     def __init__(self, folder: Path, export: dict[str, object]) -> None:
         self._folder = folder
         self._export = json.dumps(export, sort_keys=True)
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} is a file; --out names a folder, which the parts are written to")
+            raise UsageError(f"{folder} is a file; --out names a folder, which the parts are written to")
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".part-*.new"):
             torn.unlink()
@@ -79,7 +81,7 @@ class PairFolder:
             found = pq.read_metadata(part)
             noted = found.metadata or {}
             if noted.get(_EXPORT, b"").decode() != self._export:
-                raise ValueError(
+                raise UsageError(
                     f"{part} is of another export than this one, {self._export}; choose another --out, or remove it"
                 )
             self.rows += found.num_rows

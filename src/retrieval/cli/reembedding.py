@@ -26,6 +26,8 @@ async def run_reembed(_settings: Settings, options: argparse.Namespace) -> int:
         options.resolutions,
         activate=not options.no_activate,
         chunk_characters=options.chunk_characters,
+        by_worker=options.worker,
+        patience_s=options.patience,
     )
     with shown_counts(log) as show:
         done = await reembed(options.target, wanted, show, options.ca)

@@ -18,7 +18,7 @@ from retrieval.cli.loading import collection_name, load_catalogue
 from retrieval.cli.welcome import print_welcome
 from retrieval.config import SettingsError, to_environment
 from retrieval.domain.errors import UnavailableError
-from retrieval.transport.fronts.choice import choose
+from retrieval.transport.fronts.choice import check_front
 from retrieval.transport.fronts.front import Address
 from retrieval.workers.line import STORE_AWAY, SupervisorLine
 from retrieval.workers.port import reserved
@@ -46,10 +46,12 @@ async def serve(settings: Settings, options: argparse.Namespace) -> int:
     settings = dataclasses.replace(settings, **changed)
     if settings.tls and options.catalogue is not None:
         raise SettingsError("--catalogue loads in plain text: with TLS, load it later with retrieval load --ca")
+    # What is wrong with them is said before anything is started.
+    check_front(settings)
+    if options.catalogue is not None:
+        collection_name(options.catalogue)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     if options.worker is not None:
         return await _work(settings, stop)
     if settings.workers > 1:
@@ -57,6 +59,21 @@ async def serve(settings: Settings, options: argparse.Namespace) -> int:
     else:
         await _serve_alone(settings, options, stop)
     return 0
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+        return
+    # A terminal that is gone ends what was started on it; to others the signal says "read your settings anew". Asked
+    # now: one that is gone is no terminal any more.
+    loop.add_signal_handler(signal.SIGHUP, stop.set if sys.stderr.isatty() else _ignore_hang_up)
+
+
+def _ignore_hang_up() -> None:
+    log.info("SIGHUP is ignored: settings are read at the start; to change them, start the service anew")
 
 
 async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
@@ -76,7 +93,6 @@ async def _serve_alone(settings: Settings, options: argparse.Namespace, stop: as
 async def _supervise(settings: Settings, options: argparse.Namespace, stop: asyncio.Event) -> None:
     if options.memory:
         raise SettingsError("--memory keeps everything in one process: it takes RETRIEVAL_WORKERS=1")
-    choose(settings)
     with reserved(Address(settings.host, settings.port)) as port:
         async with prepared_database(settings, migrate=options.migrate) as url:
             settings = dataclasses.replace(settings, port=port, database_url=url)
@@ -115,7 +131,7 @@ async def _work(settings: Settings, stop: asyncio.Event) -> int:
             await stop.wait()
             log.info("draining")
     except UnavailableError as error:
-        if error.reason != UnavailableError.reason:
+        if error.reason not in {UnavailableError.reason, "DATABASE_UNREACHABLE"}:
             raise
         log.warning("gives up: %s", error.message)
         return STORE_AWAY

@@ -21,5 +21,6 @@ def configure_logging(level: str, worker: int | None = None) -> None:
         form = f"%(asctime)s %(levelname)s {number}%(name)s %(message)s"
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=level, handlers=[handler])
-    # It would have a line for each batch of texts.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # httpx would have a line for each batch of texts, faiss one for each kind of processor that it is not built for.
+    for chatty in ("httpx", "faiss.loader"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -10,13 +10,14 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import grpc
 from google.protobuf import json_format
 
 from retrieval.client.indexes import build_indexes
+from retrieval.config import UsageError
 from retrieval.v1 import collection_service_pb2 as collections_pb
 from retrieval.v1 import collection_service_pb2_grpc as collections_grpc
 from retrieval.v1 import common_pb2 as common_pb
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import grpc
+
     from retrieval.application.ports import Embedder
 
 BATCH = 1000
+COLLECTIONS_A_PAGE = 1000
 Progress = Callable[[str, int, int], None]
 
 
@@ -71,11 +75,9 @@ class CatalogueLoader:
     async def load(self) -> bool:
         """Create the collection where it is missing, load what is not loaded, build the indexes; False: all was there.
 
-        Raises: grpc.RpcError; json_format.ParseError or ValueError for files that are not a catalogue.
+        Raises: grpc.RpcError; UsageError for files that are not a catalogue.
         """
-        text = (self._folder / "collection.json").read_text(encoding="utf-8")
-        request = json_format.Parse(text, collections_pb.CreateCollectionRequest())
-        collection = await self._ensure(request)
+        collection = await self._ensure(read_collection(self._folder))
         name = collection.name
         state, path = self._read_state(collection)
         if state.indexed:
@@ -88,20 +90,26 @@ class CatalogueLoader:
         return True
 
     async def _ensure(self, request: collections_pb.CreateCollectionRequest) -> collections_pb.Collection:
-        name = request.collection.name
-        try:
-            found = await self._collections.GetCollection(collections_pb.GetCollectionRequest(collection=name))
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                raise
-            found = await self._collections.CreateCollection(request)
-        return found.collection  # type: ignore[no-any-return]  # the stubs' replies are untyped
+        # Not by GetCollection, whose NOT_FOUND would stand in the log of a start at which all is well.
+        token = ""
+        while True:
+            page = await self._collections.ListCollections(
+                collections_pb.ListCollectionsRequest(page_size=COLLECTIONS_A_PAGE, page_token=token)
+            )
+            for collection in page.collections:
+                if collection.name == request.collection.name:
+                    return collection  # type: ignore[no-any-return]  # the stubs' replies are untyped
+            token = page.next_page_token
+            if not token:
+                made = await self._collections.CreateCollection(request)
+                return made.collection  # type: ignore[no-any-return]
 
     def _read_state(self, collection: collections_pb.Collection) -> tuple[_State, Path]:
         digest = hashlib.sha256()
         for file in ("collection.json", "items.jsonl", "events.csv"):
             path = self._folder / file
-            digest.update(path.read_bytes() if path.exists() else b"")
+            with catalogue_files(self._folder):
+                digest.update(path.read_bytes() if path.exists() else b"")
         state = _State(collection.created_at.ToJsonString(), digest.hexdigest())
         path = self._state_dir / "catalogues" / f"{collection.name}.json"
         try:
@@ -113,9 +121,9 @@ class CatalogueLoader:
 
     async def _load_items(self, collection: str, state: _State, path: Path) -> None:
         # Not splitlines(), which also splits at separators that may stand inside a JSON string.
-        with (self._folder / "items.jsonl").open(encoding="utf-8") as file:
+        with catalogue_files(self._folder), (self._folder / "items.jsonl").open(encoding="utf-8") as file:
             lines = [line for line in file if line.strip()]
-        items = [json_format.Parse(line, common_pb.Item()) for line in lines[state.items :]]
+            items = [json_format.Parse(line, common_pb.Item()) for line in lines[state.items :]]
         total = state.items + len(items)
         embedder = self._embedder() if items else None
         for start in range(0, len(items), BATCH):
@@ -138,7 +146,7 @@ class CatalogueLoader:
         file = self._folder / "events.csv"
         if not file.exists():
             return
-        with file.open(encoding="utf-8", newline="") as opened:
+        with catalogue_files(self._folder), file.open(encoding="utf-8", newline="") as opened:
             events = list(_events(opened))
         for start in range(state.events, len(events), BATCH):
             batch = events[start : start + BATCH]
@@ -146,6 +154,23 @@ class CatalogueLoader:
             state.events += len(batch)
             _write_state(path, state)
             self._progress("events", state.events, len(events))
+
+
+@contextmanager
+def catalogue_files(folder: Path) -> Iterator[None]:
+    """Raises: UsageError where the block finds files of a catalogue missing, unreadable or wrong."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, json_format.ParseError) as error:
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"{folder} is not a catalogue: {said}") from error
+
+
+def read_collection(folder: Path) -> collections_pb.CreateCollectionRequest:
+    """What a catalogue says of its collection. Raises: UsageError."""
+    with catalogue_files(folder):
+        text = (folder / "collection.json").read_text(encoding="utf-8")
+        return json_format.Parse(text, collections_pb.CreateCollectionRequest())
 
 
 def _write_state(path: Path, state: _State) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.protobuf import json_format
-
 from retrieval.client.catalogue import CatalogueLoader
 from retrieval.client.channel import calling
 
@@ -25,11 +23,9 @@ async def load_folder(
     progress: Progress,
     ca: Path | None = None,
 ) -> bool:
-    """Load `folder` into the service at `target`; False when all of it was there. Raises: as `calling`; ValueError
-    when the folder is not a catalogue; RetrievalError (INDEX_FAILED).
+    """Load `folder` into the service at `target`; False when all of it was there.
+
+    Raises: as `calling`; UsageError when the folder is not a catalogue; RetrievalError (INDEX_FAILED).
     """
     async with calling(target, ca) as channel:
-        try:
-            return await CatalogueLoader(channel, folder, state_dir, embedder, progress).load()
-        except (OSError, json_format.ParseError) as error:
-            raise ValueError(f"{folder} is not a catalogue: {error}") from error
+        return await CatalogueLoader(channel, folder, state_dir, embedder, progress).load()

@@ -29,7 +29,7 @@ from retrieval.postgres.index_health import IndexHealth
 from retrieval.postgres.indexes import PostgresIndexBuilder
 from retrieval.postgres.items import PostgresItems
 from retrieval.postgres.maintenance import FOLDING, LOOK_S, TRENDS, PostgresMaintenance
-from retrieval.postgres.migrate import Migrator, require_current_schema
+from retrieval.postgres.migrate import Migrator
 from retrieval.postgres.models import PostgresModels
 from retrieval.postgres.pairs import PostgresPairs
 from retrieval.postgres.profiles import PostgresProfiles
@@ -69,29 +69,33 @@ class PostgresAdapter:
         self.follower: AttachmentFollower | None = None
         """Follows attached tables, from `open` on."""
 
-    async def url(self) -> str:
-        """URL of the database; starts the embedded server where there is no other."""
-        return self._settings.database_url or (await self._embedded.start() if self._embedded else "")
+    async def url(self, *, create: bool = True) -> str:
+        """URL of the database; starts the embedded server where there is no other.
 
-    async def prepare(self, *, migrate: bool, wait_s: float = 0.0) -> str:
+        Without `create`, an embedded one has to be there. Raises: as `EmbeddedPostgres.start`.
+        """
+        return self._settings.database_url or (await self._embedded.start(create=create) if self._embedded else "")
+
+    async def prepare(self, *, migrate: bool, create: bool = True, wait_s: float = 0.0) -> str:
         """URL of a database with the schema of this release: it is migrated, or refused where it is outdated.
 
-        The embedded database is always migrated: nobody else looks after it. One that is away is waited for up to
-        `wait_s` seconds.
+        An embedded database is always migrated, as nobody else looks after it; without `create`, it is neither made nor
+        migrated. One that is away is waited for up to `wait_s` seconds.
 
-        Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR), UnavailableError.
+        Raises: FailedPreconditionError (SCHEMA_OUTDATED, DATABASE_TOO_OLD, NO_PGVECTOR, and those of
+        `connect_errors.explained`), UnavailableError (DATABASE_UNREACHABLE).
         """
-        url = await self.url()
+        url = await self.url(create=create)
         give_up_at, say_at = time.monotonic() + wait_s, 0.0
         while True:
             try:
-                if migrate or self._embedded is not None:
+                if migrate or (self._embedded is not None and create):
                     await Migrator(url).up()
                 else:
-                    await require_current_schema(url)
-            except UnavailableError as error:
+                    await Migrator(url).require_current()
+            except UnavailableError:
                 left_s = give_up_at - time.monotonic()
-                if error.reason != UnavailableError.reason or left_s <= 0:
+                if left_s <= 0:
                     raise
                 if time.monotonic() >= say_at:
                     log.warning("waiting for the database, for %.0f s more (RETRIEVAL_DATABASE_WAIT_S)", left_s)
@@ -100,13 +104,15 @@ class PostgresAdapter:
             else:
                 return url
 
-    async def open(self, *, migrate: bool, chores: bool = True, wait_s: float = 0.0) -> Stores:
-        """Prepare the database, connect and return the stores. Raises: as `prepare`.
+    async def open(self, *, migrate: bool, chores: bool = True, create: bool = True, wait_s: float = 0.0) -> Stores:
+        """Prepare the database, connect and return the stores. `create`, `wait_s`: as for `prepare`.
+
+        Raises: as `prepare`.
 
         Without `chores`, others add up events, make trends, queue texts to embed, follow attached tables and run the
         jobs that come round.
         """
-        url = await self.prepare(migrate=migrate, wait_s=wait_s)
+        url = await self.prepare(migrate=migrate, create=create, wait_s=wait_s)
         self._database = Database(url, self._settings)
         await self._database.open()
         facts = FactsCache(self._database)

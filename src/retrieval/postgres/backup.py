@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import asyncpg
-
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres.backup_manifest import CHUNK_BYTES, FORMAT, BackupManifest, manifest_path
+from retrieval.postgres.connect_errors import connect, explained
 from retrieval.postgres.programs import Complaints, find_program, running, without_password
 from retrieval.postgres.sql_files import fill, queries
-from retrieval.postgres.store_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +42,7 @@ async def back_up(url: str, file: Path, report: Callable[[str, int, int], None])
         raise FailedPreconditionError(f"{file.parent} is not a folder", reason="NO_SUCH_FOLDER")
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        async with translated():
+        with explained(url):
             manifest = await _write(url, partial, report)
         with _written(file):
             _publish(partial, file, manifest)
@@ -77,7 +75,7 @@ def _publish(partial: Path, file: Path, manifest: BackupManifest) -> None:
 async def _write(url: str, partial: Path, report: Callable[[str, int, int], None]) -> BackupManifest:
     sql = queries("backup")
     nothing = FailedPreconditionError("the database has no schema `retrieval`", reason="NOTHING_TO_BACK_UP")
-    connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": APPLICATION})
+    connection = await connect(url, application_name=APPLICATION)
     try:
         if await connection.fetchval("SELECT to_regclass('retrieval.migrations')") is None:
             raise nothing

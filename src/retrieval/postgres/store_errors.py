@@ -38,7 +38,7 @@ def _conflict() -> RetrievalError:
 
 def _busy() -> RetrievalError:
     return UnavailableError(
-        "the database waited too long for a lock of another transaction; try again", reason="STORE_BUSY"
+        "the database waited too long for a lock of another transaction; try again", reason="DATABASE_LOCKED"
     )
 
 
@@ -54,14 +54,14 @@ def _read_only() -> RetrievalError:
     return UnavailableError(
         "the database takes no writes at the moment: it is a standby, or default_transaction_read_only is on; an "
         "operator points RETRIEVAL_DATABASE_URL at the primary, or the failover ends",
-        reason="STORE_READ_ONLY",
+        reason="DATABASE_READ_ONLY",
     )
 
 
 def _disk_full() -> RetrievalError:
     return ResourceExhaustedError(
         "the disk of the database is full; an operator makes room, then the same request succeeds",
-        reason="STORE_DISK_FULL",
+        reason="DATABASE_DISK_FULL",
     )
 
 
@@ -69,14 +69,14 @@ def _out_of_memory() -> RetrievalError:
     return ResourceExhaustedError(
         "the database ran out of memory or of another resource; try again, and if it lasts, an operator raises its "
         "limits",
-        reason="STORE_OUT_OF_RESOURCES",
+        reason="DATABASE_OUT_OF_RESOURCES",
     )
 
 
 def _too_complex() -> RetrievalError:
     return ResourceExhaustedError(
         "the request is beyond what the database can hold in one statement or one index entry; ask for less at once",
-        reason="STORE_LIMIT_EXCEEDED",
+        reason="DATABASE_LIMIT",
     )
 
 
@@ -84,14 +84,14 @@ def _no_rights() -> RetrievalError:
     return FailedPreconditionError(
         "the service's database role lacks a right on its own tables; an operator grants it, the server's log says "
         "on what",
-        reason="STORE_RIGHTS_MISSING",
+        reason="RIGHTS_MISSING",
     )
 
 
 def _no_login() -> RetrievalError:
     return UnavailableError(
         "the database refuses the service's login; an operator corrects RETRIEVAL_DATABASE_URL",
-        reason="STORE_LOGIN_REFUSED",
+        reason="ROLE_REFUSED",
     )
 
 
@@ -106,14 +106,14 @@ def _pooled() -> RetrievalError:
     return FailedPreconditionError(
         "the database connection changes its session between statements, as a pooler in transaction mode does; an "
         "operator gives RETRIEVAL_DATABASE_URL a direct or a session-pooled connection",
-        reason="TRANSACTION_POOLING",
+        reason="POOLED_TRANSACTIONS",
     )
 
 
 def _encoding() -> RetrievalError:
     return FailedPreconditionError(
         "the database cannot store a character of the text; an operator creates it with ENCODING 'UTF8'",
-        reason="STORE_ENCODING",
+        reason="DATABASE_ENCODING",
     )
 
 
@@ -121,7 +121,7 @@ def _corrupted() -> RetrievalError:
     return FailedPreconditionError(
         "the database reports damaged data or a damaged index; an operator looks at its log, and runs REINDEX or "
         "restores a backup",
-        reason="STORE_CORRUPTED",
+        reason="DATABASE_CORRUPTED",
     )
 
 

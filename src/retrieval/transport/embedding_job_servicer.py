@@ -36,6 +36,7 @@ class EmbeddingJobServicer(pb_grpc.EmbeddingJobServiceServicer):
         self._admin_token = admin_token
         self._stores = service.stores
         self._jobs = service.stores.embedding_jobs
+        self._text_models = [pb.TextModel(model=model, dimension=length) for model, length in service.text_models]
 
     async def LeaseEmbeddingJobs(
         self, request: pb.LeaseEmbeddingJobsRequest, context: Context
@@ -94,7 +95,7 @@ class EmbeddingJobServicer(pb_grpc.EmbeddingJobServiceServicer):
     ) -> pb.GetEmbeddingJobStatsResponse:
         """How far each version is."""
         collection = await self._stores.collections.get(read_collection_name(request.collection))
-        reply = pb.GetEmbeddingJobStatsResponse()
+        reply = pb.GetEmbeddingJobStatsResponse(text_models=self._text_models)
         for version in collection.versions:
             if version.embeds_text:
                 reply.versions.append(write_counts(version, await self._jobs.counts(collection, version)))

@@ -27,11 +27,18 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class HealthServicer(health_aio.HealthServicer):  # type: ignore[misc]  # the package is untyped
-    """The standard servicer, but for one thing: `end_watches` ends the streams, which would hold up a drain."""
+    """The standard servicer, with `List`, which it lacks, and `end_watches`: streams would hold up a drain."""
 
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
+
+    async def List(self, _request: Any, _context: Any) -> Any:
+        """The status of every service."""
+        statuses = {
+            service: health_pb2.HealthCheckResponse(status=status) for service, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
     async def Watch(self, request: Any, context: Any) -> None:
         """Tell the status of a service and every change of it."""

@@ -20,10 +20,22 @@ V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
+class ReflectionServicer(reflection_aio.ReflectionServicer):  # type: ignore[misc]  # the package is untyped
+    """The package's servicer, which knows all symbols but methods: its pool does not find those by their name."""
+
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
+        service, _, method = fully_qualified_name.rpartition(".")
+        try:
+            known = method in self._pool.FindServiceByName(service).methods_by_name
+        except KeyError:
+            known = False
+        return super()._file_containing_symbol(request, service if known else fully_qualified_name)
+
+
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Serve the descriptors of `services`, and of reflection itself, under both versions."""
     _describe_v1()
-    servicer: Any = reflection_aio.ReflectionServicer((*services, V1ALPHA, V1))
+    servicer: Any = ReflectionServicer((*services, V1ALPHA, V1))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

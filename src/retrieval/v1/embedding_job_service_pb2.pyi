@@ -167,11 +167,21 @@ class EmbeddingJobStats(_message.Message):
     oldest_age: _duration_pb2.Duration
     def __init__(self, embedding_version: _Optional[int] = ..., model: _Optional[str] = ..., queued: _Optional[int] = ..., leased: _Optional[int] = ..., retrying: _Optional[int] = ..., dead: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., outstanding: _Optional[int] = ..., oldest_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
+class TextModel(_message.Message):
+    __slots__ = ("model", "dimension")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    dimension: int
+    def __init__(self, model: _Optional[str] = ..., dimension: _Optional[int] = ...) -> None: ...
+
 class GetEmbeddingJobStatsResponse(_message.Message):
-    __slots__ = ("versions",)
+    __slots__ = ("versions", "text_models")
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_MODELS_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedCompositeFieldContainer[EmbeddingJobStats]
-    def __init__(self, versions: _Optional[_Iterable[_Union[EmbeddingJobStats, _Mapping]]] = ...) -> None: ...
+    text_models: _containers.RepeatedCompositeFieldContainer[TextModel]
+    def __init__(self, versions: _Optional[_Iterable[_Union[EmbeddingJobStats, _Mapping]]] = ..., text_models: _Optional[_Iterable[_Union[TextModel, _Mapping]]] = ...) -> None: ...
 
 class ListFailedEmbeddingJobsRequest(_message.Message):
     __slots__ = ("collection", "embedding_version", "page_size", "page_token")

@@ -30,6 +30,13 @@ def choose(settings: Settings) -> str:
     return settings.front
 
 
+def check_front(settings: Settings) -> None:
+    """Raises: SettingsError when the settings ask for what a front cannot do, or for TLS with files that do not do."""
+    choose(settings)
+    if settings.tls:
+        _read_pair(settings)
+
+
 def open_front(settings: Settings, offer: Offer, *, reuse_port: bool) -> Front:
     """The front of the settings, listening but not started.
 
