@@ -122,6 +122,8 @@ def _check(tree: Filter, collection: Collection, path: str, depth: int, budget: 
                 expected = _declared(condition.attribute, collection, where)
                 if expected is AttributeType.KEYWORD_LIST:
                     expected = AttributeType.KEYWORD
+                if all(value.type is expected for value in condition.values):
+                    continue  # paths are made for wrong values alone: there may be a thousand
                 for number, value in enumerate(condition.values):
                     _typed(value, expected, condition.attribute, f"{where}.values[{number}]")
             case Range():

@@ -7,6 +7,7 @@ PostgreSQL documentation, "COPY", section "Binary Format"; that of halfvec is pg
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from typing import TYPE_CHECKING
@@ -166,6 +167,7 @@ class CopyRows:
                 rows += (self._item_head, identity, shared, self._language, _text(item.text))
                 rows += (attributes, payload, moment, self._updated)
             yield b"".join(rows)
+            await asyncio.sleep(0)  # other calls get their turn between two pieces
         yield _TRAILER
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -178,6 +180,7 @@ class CopyRows:
                     rows += (self._chunk_head, identity, _place(chunk), _vector(chunk.vector))
                     rows += (shared, attributes, moment)
             yield b"".join(rows)
+            await asyncio.sleep(0)
         yield _TRAILER
 
     def _piece(self, start: int) -> Iterator[tuple[Item, tuple[bytes, bytes, bytes, bytes]]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.application.candidate_ports import ItemFacts
 from retrieval.application.ports import WriteReceipt
+from retrieval.application.worker_threads import in_thread
 from retrieval.domain.errors import ConflictError, FailedPreconditionError, NotFoundError
 from retrieval.domain.model import Chunk
 from retrieval.domain.search import Predicate
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from retrieval.postgres.database import Database
 
 WRITE_ATTEMPTS = 5
+MANY_ROWS = 100
+"""More rows take milliseconds to become items."""
 
 
 class PostgresItems:
@@ -169,7 +172,7 @@ class PostgresItems:
             rows = await connection.fetch(sql, *parameters.values)
             ids = [r["item_id"] for r in rows]
             chunks = await self._chunks(connection, version, ids, viewer, walled=walled) if with_chunks else {}
-        return {r["item_id"]: read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows}
+        return {item.item_id: item for item in await _read(rows, collection, chunks)}
 
     async def get_placed(
         self, collection: Collection, version: EmbeddingVersion, chunks: Mapping[str, int], viewer: Viewer
@@ -187,10 +190,9 @@ class PostgresItems:
         )
         async with self._database.searching(None, walled=walled) as connection:
             rows = await connection.fetch(sql, *parameters.values)
-        return {
-            r["item_id"]: (read_item(r, collection, ()), None if r["chunk_index"] is None else read_place(r))
-            for r in rows
-        }
+        places = [None if r["chunk_index"] is None else read_place(r) for r in rows]
+        items = await _read(rows, collection, {})
+        return {item.item_id: (item, place) for item, place in zip(items, places, strict=True)}
 
     async def list_after(
         self,
@@ -213,7 +215,7 @@ class PostgresItems:
             chunks = (
                 await self._chunks(connection, version, ids, predicate.viewer, walled=walled) if with_chunks else {}
             )
-        return [read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
+        return await _read(rows, collection, chunks)
 
     @staticmethod
     async def _chunks(
@@ -226,12 +228,17 @@ class PostgresItems:
             version_id=version.version_id,
             predicate=compile_visibility(viewer, parameters),
         )
-        found: dict[str, tuple[Chunk, ...]] = {}
-        for row in await connection.fetch(sql, *parameters.values):
-            place, item_id = read_place(row), row["item_id"]
-            chunk = Chunk(place.chunk_index, row["embedding"].to_numpy(), *place[1:])
-            found[item_id] = (*found.get(item_id, ()), chunk)
-        return found
+        rows = await connection.fetch(sql, *parameters.values)
+
+        def read() -> dict[str, tuple[Chunk, ...]]:
+            found: dict[str, list[Chunk]] = {}
+            for row in rows:
+                place = read_place(row)
+                chunk = Chunk(place.chunk_index, row["embedding"].to_numpy(), *place[1:])
+                found.setdefault(row["item_id"], []).append(chunk)
+            return {item_id: tuple(chunks) for item_id, chunks in found.items()}
+
+        return await in_thread(read) if len(rows) > MANY_ROWS else read()
 
     async def popular(self, collection: Collection, predicate: Predicate, count: int) -> list[tuple[str, int]]:
         """See `ItemStore`."""
@@ -250,6 +257,15 @@ class PostgresItems:
     async def wait_for(self, token: str) -> None:
         """See `ItemStore`. Reads from the primary reflect every commit: there is nothing to wait for."""
         read_token(token)
+
+
+async def _read(rows: Sequence[Any], collection: Collection, chunks: Mapping[str, tuple[Chunk, ...]]) -> list[Item]:
+    """The items of rows, with their chunks; in a thread where they are many."""
+
+    def read() -> list[Item]:
+        return [read_item(r, collection, chunks.get(r["item_id"], ())) for r in rows]
+
+    return await in_thread(read) if len(rows) > MANY_ROWS else read()
 
 
 async def admitted_items(

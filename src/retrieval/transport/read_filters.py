@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.application.limits import MAX_KEYWORD_BYTES
 from retrieval.domain.errors import InvalidArgumentError
-from retrieval.domain.filters import Exists, Filter, ItemIdIn, MatchAny, Range, TypedValue
+from retrieval.domain.filters import MAX_CONDITIONS, Exists, Filter, ItemIdIn, MatchAny, Range, TypedValue
 from retrieval.domain.model import AttributeType
 from retrieval.transport.validate import (
     count,
@@ -59,6 +59,20 @@ def read_value(message: common_pb.AttributeValue, field: str) -> tuple[Attribute
 
 def read_filter(message: common_pb.Filter, field: str) -> Filter:
     """A tree of conditions. Depth is bounded by the parser (100 levels), then by the domain (8)."""
+    number = _count_conditions(message)
+    require(
+        number <= MAX_CONDITIONS, field, f"has {number} conditions, at most {MAX_CONDITIONS}", reason="FILTER_TOO_LARGE"
+    )
+    return _tree(message, field)
+
+
+def _count_conditions(message: common_pb.Filter) -> int:
+    """How many there are, before any of them is read."""
+    direct = (*message.must, *message.should, *message.must_not)
+    return len(direct) + sum(_count_conditions(c.filter) for c in direct if c.WhichOneof("test") == "filter")
+
+
+def _tree(message: common_pb.Filter, field: str) -> Filter:
     return Filter(
         _conditions(message.must, f"{field}.must"),
         _conditions(message.should, f"{field}.should"),
@@ -85,7 +99,7 @@ def _condition(message: common_pb.Condition, field: str) -> Condition:
             ids = identifiers(message.item_ids.values, f"{where}.values", MAX_FILTER_IDS, required=True)
             return ItemIdIn(ids)
         case _:
-            return read_filter(message.filter, where)
+            return _tree(message.filter, where)
 
 
 def _match(message: common_pb.MatchAny, field: str) -> MatchAny:
