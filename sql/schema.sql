@@ -141,7 +141,8 @@ CREATE TABLE retrieval.attached_problems (
     item_id text NOT NULL COLLATE pg_catalog."C",
     part smallint NOT NULL,
     problem text NOT NULL,
-    noted_at timestamp with time zone DEFAULT now() NOT NULL
+    noted_at timestamp with time zone DEFAULT now() NOT NULL,
+    hides boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE retrieval.attached_tables (
@@ -789,6 +790,8 @@ ALTER TABLE ONLY retrieval.user_profiles
 
 ALTER TABLE ONLY retrieval.user_vectors
     ADD CONSTRAINT user_vectors_pkey PRIMARY KEY (version_id, user_id);
+
+CREATE INDEX attached_problems_hiding ON retrieval.attached_problems USING btree (attachment_id, noted_at) WHERE hides;
 
 CREATE INDEX bandit_decisions_by_time ON retrieval.bandit_decisions USING btree (decided_at);
 

@@ -140,7 +140,8 @@ noted AS (
     INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
     SELECT DISTINCT ON (left(item_id, 256)) {attachment_id}, left(item_id, 256), 0, problem
     FROM source WHERE problem IS NOT NULL
-    ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
+    ON CONFLICT (attachment_id, item_id, part)
+    DO UPDATE SET problem = excluded.problem, noted_at = now(), hides = excluded.hides
 )
 SELECT
     array_agg(item_id) AS found,
@@ -162,13 +163,42 @@ RETURNING item_id
 -- What was wrong with vectors of rows that are no items; why they are none stays.
 DELETE FROM retrieval.attached_problems WHERE attachment_id = $1 AND item_id = ANY($2::text[]) AND part > 0
 
--- name: note_unreadable
-INSERT INTO retrieval.attached_problems (attachment_id, item_id, part, problem)
-VALUES ($1, left($2, 256), 0, 'the row cannot be read; the server''s log says why')
-ON CONFLICT (attachment_id, item_id, part) DO UPDATE SET problem = excluded.problem, noted_at = now()
+-- name: note_hidden
+-- Problems that hide items; the keys that had none of this kind.
+WITH noted AS (
+    INSERT INTO retrieval.attached_problems AS p (attachment_id, item_id, part, problem, hides)
+    SELECT DISTINCT ON (left(key, 256)) $1, left(key, 256), 0, $3, true FROM unnest($2::text[]) AS keys (key)
+    ON CONFLICT (attachment_id, item_id, part)
+    DO UPDATE SET problem = excluded.problem, noted_at = now(), hides = true
+    RETURNING item_id, (xmax = 0) AS fresh
+)
+SELECT item_id FROM noted WHERE fresh
+
+-- name: hide_items
+-- Items of an attachment whose rows cannot be read are shown to nobody, nor is what they said: not even to their owner,
+-- who may have changed. Their vectors and relationships stay for when the rows can be read again. Returns which were
+-- shown to somebody.
+UPDATE retrieval.items SET
+    owner_id = '', visibility = 'private', audience = '{}', status = 'rejected', tags = '{}', text = '',
+    payload = NULL, updated_at = now()
+WHERE collection_id = $1 AND item_id = ANY($2::text[]) AND attachment_id = $3
+    AND (owner_id, visibility, audience, status, tags, text)
+        IS DISTINCT FROM ('', 'private', '{}'::text[], 'rejected', '{}'::text[], '')
+RETURNING item_id
+
+-- name: unreadable
+-- Rows to try again. Expects attached_problems_hiding.
+SELECT item_id FROM retrieval.attached_problems
+WHERE attachment_id = $1 AND hides AND noted_at < now() - make_interval(secs => $2::double precision)
+ORDER BY noted_at
+LIMIT $3
 
 -- name: labels
 SELECT label FROM {each} AS labels (label) WHERE label IS NOT NULL
+
+-- name: components_fit
+-- Whether all components are finite single-precision numbers: NaN is greater than any number.
+SELECT bool_and(abs(x) <= 3.4e38) FROM unnest({vector}::double precision[]) AS x
 
 -- name: vector_rows
 -- Expects an index on the key.
@@ -311,11 +341,23 @@ UPDATE retrieval.attached_tables SET state = 'following', sweeps = false, rows_t
 WHERE attachment_id = $1
 
 -- name: due_attachments
--- Those with something to do; one that failed is tried again after half a minute.
+-- Those with something to do. One that failed, and rows that cannot be read, are tried again after $1 seconds; what
+-- changes while an attachment is failed is hidden at once.
 SELECT attachment_id FROM retrieval.attached_tables AS a
 WHERE state IN ('requested', 'backfilling')
-    OR (state = 'failed' AND tried_at < now() - interval '30 seconds')
-    OR (state = 'following' AND EXISTS (SELECT FROM retrieval.attached_changes AS c WHERE c.attachment_id = a.attachment_id))
+    OR (state = 'failed' AND tried_at < now() - make_interval(secs => $1::double precision))
+    OR (
+        state IN ('following', 'failed')
+        AND EXISTS (SELECT FROM retrieval.attached_changes AS c WHERE c.attachment_id = a.attachment_id)
+    )
+    OR (
+        state = 'following'
+        AND EXISTS (
+            SELECT FROM retrieval.attached_problems AS p
+            WHERE p.attachment_id = a.attachment_id AND p.hides
+                AND p.noted_at < now() - make_interval(secs => $1::double precision)
+        )
+    )
 ORDER BY attachment_id
 
 -- name: known_attachments
@@ -323,7 +365,8 @@ SELECT attachment_id FROM retrieval.attached_tables WHERE state <> 'requested' O
 
 -- name: claim_attachment
 -- One process works on an attachment at a time: what was read first must not be written last.
-SELECT a.*, c.name AS collection_name
+SELECT
+    a.*, c.name AS collection_name, a.tried_at < now() - make_interval(secs => $2::double precision) AS retry_is_due
 FROM retrieval.attached_tables AS a
 INNER JOIN retrieval.collections AS c ON c.collection_id = a.collection_id
 WHERE a.attachment_id = $1

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 EVERY_VERSION = 0
 """No version has this key: columns are spread to all of them."""
 
+UNREADABLE = (
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.PLPGSQLError,
+    asyncpg.ExternalRoutineError,
+    asyncpg.ExternalRoutineInvocationError,
+    asyncpg.CardinalityViolationError,
+)
+"""What a single row of a view can make the database say: a value that cannot be computed, an error that it raises."""
+_UNREADABLE_SAYS = "the row cannot be read, and its item is shown to nobody; the server's log says why"
+
 log = logging.getLogger(__name__)
 
 _GIVEN = """
@@ -57,17 +68,19 @@ class Applier:
     async def apply(self, connection: Any, keys: Sequence[str]) -> None:
         """Write, in the connection's transaction, what the rows with these keys say now.
 
-        A row that the database cannot read (a view may divide by zero) is found by halving, noted and left as it was.
+        A row that the database cannot read (a view may divide by zero) is found by halving and noted, and its item is
+        shown to nobody: what it said last may be what its author took back.
         """
         if not keys:
             return
         try:
             async with connection.transaction():
                 await self._apply(connection, sorted(set(keys)))
-        except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
+        except UNREADABLE as error:
             if len(keys) == 1:
-                log.warning("a row of %s cannot be read: %s", self._plan.relation.name, error)
-                await connection.execute(queries("attachments")["note_unreadable"], self._id, keys[0])
+                if await connection.fetch(queries("attachments")["note_hidden"], self._id, keys, _UNREADABLE_SAYS):
+                    log.warning("a row of %s cannot be read, its item is hidden: %s", self._plan.relation.name, error)
+                await hide_items(connection, self._plan.collection.collection_id, keys, self._id)
                 return
             half = len(keys) // 2
             await self.apply(connection, keys[:half])
@@ -141,6 +154,16 @@ class Applier:
             [r[column] for r in rows] for column in ("item_id", "chunk_index", "chunk_text", "start_ms", "end_ms")
         )
         return item_ids, chunk_indexes, embeddings, problems, *places
+
+
+async def hide_items(connection: Any, collection_id: int, item_ids: Sequence[str], attachment_id: int) -> None:
+    """Show items that come from an attachment to nobody until their rows are read again."""
+    sql = queries("items")
+    rows = await connection.fetch(queries("attachments")["hide_items"], collection_id, item_ids, attachment_id)
+    hidden = sorted(r["item_id"] for r in rows)
+    if hidden:
+        await connection.execute(sql["spread_columns"], collection_id, hidden, EVERY_VERSION, [])
+        await connection.fetchrow(sql["log_change"], collection_id, hidden)
 
 
 async def remove_items(connection: Any, collection_id: int, item_ids: Sequence[str], attachment_id: int) -> list[str]:

@@ -14,7 +14,7 @@ import asyncpg
 from retrieval.application.task_supervisor import for_each
 from retrieval.domain.errors import RetrievalError, UnavailableError
 from retrieval.domain.table_binding import read_binding, write_binding
-from retrieval.postgres.attach.apply import Applier, remove_items
+from retrieval.postgres.attach.apply import Applier, hide_items, remove_items
 from retrieval.postgres.attach.followers import has_followers, put_followers
 from retrieval.postgres.attach.plan import plan_attachment
 from retrieval.postgres.sql_files import queries
@@ -37,6 +37,10 @@ PAGE_ROWS = 5000
 CHANGED_KEYS = 2000
 MOST_KEYS = 200_000
 """A statement that changed more has the whole table read, page by page, rather than so many rows in one transaction."""
+RETRY_S = 30.0
+"""An attachment that failed, and rows that cannot be read, are tried again after this."""
+RETRIED_ROWS = 100
+"""Rows that are tried again at a time: each that still cannot be read costs some statements."""
 COUNTED_ROWS = 1_000_000
 """Larger tables are estimated for the progress."""
 
@@ -56,6 +60,8 @@ _DEFECTS = (
     asyncpg.InternalServerError,
 )
 """What is wrong with one attachment, and must not keep the others waiting."""
+
+_FAILED_SAYS = "the row changed while the attachment was failed; its item is shown to nobody until it is read again"
 
 log = logging.getLogger(__name__)
 
@@ -106,22 +112,28 @@ class AttachmentFollower:
             ids = [r["attachment_id"] for r in await connection.fetch(queries("attachments")["known_attachments"])]
         for attachment_id in ids:
             async with self._database.transaction() as connection:
-                row = await connection.fetchrow(queries("attachments")["claim_attachment"], attachment_id)
+                row = await connection.fetchrow(queries("attachments")["claim_attachment"], attachment_id, RETRY_S)
                 if row is not None and row["state"] != "failed":
                     await self._guarded(connection, row, self._renew)
 
     async def _work(self) -> bool:
         """One batch of every attachment that has something to do; whether there was any."""
         async with self._database.connection() as connection:
-            due = [r["attachment_id"] for r in await connection.fetch(queries("attachments")["due_attachments"])]
+            due = [
+                r["attachment_id"] for r in await connection.fetch(queries("attachments")["due_attachments"], RETRY_S)
+            ]
         return await for_each(due, self._batch)
 
     async def _batch(self, attachment_id: int) -> bool:
         self._news = False
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(queries("attachments")["claim_attachment"], attachment_id)
+            row = await connection.fetchrow(queries("attachments")["claim_attachment"], attachment_id, RETRY_S)
             if row is None:
                 return False  # another process has it
+            if row["state"] == "failed":
+                hid = await self._hide_changed(connection, row)
+                if not row["retry_is_due"]:
+                    return hid
             steps = {"requested": self._settle, "failed": self._retry}
             worked = await self._guarded(connection, row, steps.get(row["state"], self._advance))
         if self._news:
@@ -157,6 +169,37 @@ class AttachmentFollower:
     async def _fail(self, connection: Any, row: Any, error: str) -> None:
         log.warning("attachment of %s to %s failed: %s", row["relation"], row["collection_name"], error)
         await connection.execute(queries("attachments")["fail_attachment"], row["attachment_id"], error)
+        await self._hide_changed(connection, row)
+
+    async def _hide_changed(self, connection: Any, row: Any) -> bool:
+        """Show to nobody what changed and cannot be read now; whether there was anything.
+
+        Once the attachment works again, the whole table is read, and what it says is shown again.
+        """
+        sql = queries("attachments")
+        attachment_id, collection_id = row["attachment_id"], row["collection_id"]
+        hid = False
+        while taken := await connection.fetch(sql["take_changes"], attachment_id, CHANGED_KEYS):
+            hid = True
+            if any(r["item_keys"] is None for r in taken):
+                log.warning("which rows of %s changed is not known: all its items are hidden", row["relation"])
+                await self._hide_all(connection, row)
+                continue
+            keys = sorted({key for r in taken for key in r["item_keys"] if key is not None})
+            await connection.execute(sql["note_hidden"], attachment_id, keys, _FAILED_SAYS)
+            await hide_items(connection, collection_id, keys, attachment_id)
+        return hid
+
+    async def _hide_all(self, connection: Any, row: Any) -> None:
+        after = ""
+        while True:
+            page = await connection.fetch(
+                queries("attachments")["next_swept"], row["collection_id"], after, row["attachment_id"], PAGE_ROWS
+            )
+            await hide_items(connection, row["collection_id"], [r["item_id"] for r in page], row["attachment_id"])
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1]["item_id"]
 
     async def _settle(self, connection: Any, row: Any) -> None:
         """What SQL asked for becomes an attachment."""
@@ -195,6 +238,8 @@ class AttachmentFollower:
             return
         # Rows of a watched table may belong to no item.
         keys = list(dict.fromkeys(key for r in taken for key in r["item_keys"] if key is not None))
+        again = await connection.fetch(sql["unreadable"], row["attachment_id"], RETRY_S, RETRIED_ROWS)
+        keys = list(dict.fromkeys((*keys, *(r["item_id"] for r in again))))
         for start in range(0, len(keys), CHANGED_KEYS):
             await applier.apply(connection, keys[start : start + CHANGED_KEYS])
         if row["state"] == "backfilling":

@@ -30,6 +30,15 @@ _NUMBERS = _WHOLE | {"numeric", "float4", "float8"}
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _JSON = frozenset({"json", "jsonb"})
 
+_DOUBLE_MAX, _DOUBLE_MIN = "1.7976931348623157e308", "2.3e-308"
+"""The largest double, and a little more than the least that has all its digits (IEEE 754-2008 binary64)."""
+_FIRST_MOMENT, _LAST_MOMENT = "timestamptz '0001-01-01 00:00Z'", "timestamptz '9999-12-31 23:59:59.999999Z'"
+_TIME_RANGE = {
+    "timestamptz": (_FIRST_MOMENT, _LAST_MOMENT),
+    "timestamp": ("timestamp '0001-01-01'", "timestamp '9999-12-31 23:59:59.999999'"),
+    "date": ("date '0001-01-01'", "date '9999-12-31'"),
+}
+"""The first and the last moment that the contract can carry (google.protobuf.Timestamp), by type of column."""
 _MOST_PAIRS = 40  # jsonb_build_object takes 100 arguments
 _CONTROLS = r"'[\u0001-\u001f\u007f-\u009f]'"
 
@@ -128,6 +137,7 @@ class RowSelect:
             each = f"unnest({value}::text[])"
         elif column.kind in _JSON:
             each = f"jsonb_array_elements_text(CASE jsonb_typeof({value}::jsonb) WHEN 'array' THEN {value}::jsonb END)"
+            self._problems.append((f"jsonb_typeof({value}::jsonb) NOT IN ('array', 'null')", f"{field}: no list"))
         else:
             raise InvalidArgumentError.of(
                 field, f"column {name!r} is of type {column.kind}, neither an array nor JSON", reason="COLUMN_TYPE"
@@ -150,15 +160,25 @@ class RowSelect:
     def _number(self, name: str, field: str) -> str:
         if not name:
             return "NULL::double precision"
-        value = f"{self._column(name, field, _NUMBERS).of('s')}::double precision"
+        column = self._column(name, field, _NUMBERS)
+        value = column.of("s")
         finite = f"{value} > '-infinity' AND {value} < 'infinity'"
-        self._problems.append((f"NOT ({finite})", f"{field}: not finite"))
-        return f"CASE WHEN {finite} THEN {value} END"
+        exact = f"{value}::double precision"
+        if column.kind == "numeric":
+            # The cast refuses what is out of the range of a double, at either end.
+            finite = f"abs({value}) <= {_DOUBLE_MAX}"
+            exact = f"CASE WHEN abs({value}) >= {_DOUBLE_MIN} THEN {value}::double precision ELSE 0 END"
+        elif column.kind in _WHOLE:
+            return exact
+        self._problems.append((f"NOT ({finite})", f"{field}: not finite, or beyond the range of a double"))
+        return f"CASE WHEN {finite} THEN {exact} END"
 
     def _count(self, name: str) -> str:
         if not name:
             return "0::bigint"
-        return f"greatest({self._column(name, 'rating_count_column', _WHOLE).of('s')}, 0)::bigint"
+        value = self._column(name, "rating_count_column", _WHOLE).of("s")
+        self._problems.append((f"{value} < 0", "rating_count_column: negative, taken as 0"))
+        return f"greatest({value}, 0)::bigint"
 
     def _body(self, names: tuple[str, ...]) -> str:
         if not names:
@@ -231,7 +251,15 @@ class RowSelect:
         column = self._column(name, field, _TIMES)
         value = column.of("s")
         moment = value if column.kind == "timestamptz" else f"({value}::timestamp AT TIME ZONE 'UTC')"
-        return f"CASE WHEN {moment} BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 00:00Z' THEN {moment} END"
+        # Compared in its own type: a date of the year 5,000,000 cannot become a timestamp.
+        first, last = _TIME_RANGE[column.kind]
+        within = f"{value} BETWEEN {first} AND {last}"
+        self._problems.append((f"isfinite({value}) AND NOT ({within})", f"{field}: not between the years 1 and 9999"))
+        # "Never" and "always" stay comparable: they are the last and the first moment that there is.
+        return (
+            f"CASE {value} WHEN 'infinity' THEN {_LAST_MOMENT} WHEN '-infinity' THEN {_FIRST_MOMENT}"
+            f" ELSE CASE WHEN {within} THEN {moment} END END"
+        )
 
 
 _VISIBILITIES = {v.value: v.value for v in Visibility}

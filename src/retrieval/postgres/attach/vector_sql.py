@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from retrieval.domain.table_binding import VectorColumn
     from retrieval.postgres.attach.relations import Column, Relation
 
+_MOST_COMPONENTS = 16_000
+"""Of pgvector's type `vector` (pgvector README, "Vector Type")."""
 _VECTORS = frozenset({"vector", "halfvec"})
 _JSON = frozenset({"json", "jsonb", "text", "varchar"})
 _FLOATS = frozenset({"float4", "float8", "numeric", "int4"})
@@ -152,7 +154,12 @@ def _place(relation: Relation, bound: VectorColumn, field: str) -> tuple[str, li
 def _parsed(column: Column, field: str) -> str:
     value = column.of("s")
     if column.element in _FLOATS:
-        return f"CASE WHEN array_position({value}, NULL) IS NULL AND cardinality({value}) > 0 THEN {value}::vector END"
+        # A cast of what is no vector would fail the statement: NaN is greater than any number.
+        fits = fill(queries("attachments")["components_fit"], vector=value)
+        return (
+            f"CASE WHEN array_position({value}, NULL) IS NULL AND cardinality({value}) BETWEEN 1 AND {_MOST_COMPONENTS}"
+            f" AND ({fits}) THEN {value}::vector END"
+        )
     if column.kind in _VECTORS and not column.element:
         return value if column.kind == "vector" else f"{value}::vector"
     if column.kind in _JSON and not column.element:
