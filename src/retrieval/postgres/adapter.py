@@ -15,7 +15,7 @@ from retrieval.postgres.chores import Chores
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
-from retrieval.postgres.embedding_backfill import BACKFILL_INTERVAL_S, backfill_all
+from retrieval.postgres.embedding_backfill import BACKFILL_INTERVAL_S, Backfill
 from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.engagement import PostgresEngagement
 from retrieval.postgres.events import PostgresEvents
@@ -101,7 +101,7 @@ class PostgresAdapter:
         jobs = self._jobs(retention, pruning, IndexHealth(self._database, self._builder))
         maintenance = PostgresMaintenance(self._database, jobs, self._chores, self._settings.trending_refresh_s)
         if chores:
-            self._chores.start("queueing texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S)
+            self._chores.start("queueing texts", Backfill(database).all, BACKFILL_INTERVAL_S)
             self._chores.start(FOLDING, folder.fold, FOLD_INTERVAL_S)
             self._chores.start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s)
             self._chores.start("maintenance", maintenance.run_due, LOOK_S)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from retrieval.application.bandit_ports import RewardReceipt
-from retrieval.domain.bandit import MAX_HALF_LIVES, Arm
+from retrieval.domain.bandit import Arm
+from retrieval.domain.decay import MAX_HALF_LIVES
 from retrieval.domain.errors import NotFoundError
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retrieval.application.maintenance_ports import JobResult
+from retrieval.postgres.apart import Apart
 from retrieval.postgres.database import translated
 from retrieval.postgres.indexes import BUILD_LOCK, IVFFLAT_MIN_ROWS, default_lists
 from retrieval.postgres.sql_files import fill, queries
@@ -37,22 +38,33 @@ class IndexHealth:
         """One round; returns how many tables and indexes wanted something, and what."""
         sql = queries("index_health")
         done: list[str] = []
+        apart = Apart("index-care")
         connection = await self._database.dedicated("retrieval-care")
         try:
+            with apart.step("dropping leftovers"):
+                async with translated():
+                    done += await self._drop_leftovers(connection)
             async with translated():
-                done += await self._drop_leftovers(connection)
-                for table in await connection.fetch(sql["tables"]):
-                    if table["dead"] > DEAD_ROWS and table["dead"] > DEAD_SHARE * (table["dead"] + table["live"]):
-                        await connection.execute(fill(sql["vacuum"], partition=table["partition"]))
-                        done.append(f"vacuumed {table['partition']}")
-                    await connection.execute(sql["note_builds"], table["version_id"], table["live"], table["churn"])
-                    for index in await connection.fetch(sql["built"], table["version_id"], REST_S):
-                        if said := await self._rebuild(connection, table, index):
-                            done.append(said)
+                tables = await connection.fetch(sql["tables"])
+            for table in tables:
+                with apart.step(table["partition"]):
+                    async with translated():
+                        await self._care_for(connection, table, done)
         finally:
             # Not close(): it would wait where a vacuum is being cancelled.
             connection.terminate()
-        return JobResult(len(done), "; ".join(done))
+        return JobResult(len(done), "; ".join(done), tuple(apart.failed))
+
+    async def _care_for(self, connection: Any, table: Any, done: list[str]) -> None:
+        """Look after a table and its indexes; adds to `done` what was."""
+        sql = queries("index_health")
+        if table["dead"] > DEAD_ROWS and table["dead"] > DEAD_SHARE * (table["dead"] + table["live"]):
+            await connection.execute(fill(sql["vacuum"], partition=table["partition"]))
+            done.append(f"vacuumed {table['partition']}")
+        await connection.execute(sql["note_builds"], table["version_id"], table["live"], table["churn"])
+        built = await connection.fetch(sql["built"], table["version_id"], REST_S)
+        said = [await self._rebuild(connection, table, index) for index in built]
+        done.extend(filter(None, said))
 
     async def _drop_leftovers(self, connection: Any) -> list[str]:
         sql = queries("index_health")
