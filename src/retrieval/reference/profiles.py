@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidate_ports import StoredProfile
@@ -38,6 +39,11 @@ class ReferenceProfiles:
         """See `EventArchive`."""
         events = self._memory.held(collection).events.values()
         yield sorted(events, key=lambda e: (e.user_id, e.occurred_at, e.item_id, e.event_id))
+
+    async def latest(self, collection: Collection, count: int) -> AsyncIterator[list[Event]]:
+        """See `EventArchive`."""
+        events = self._memory.held(collection).events.values()
+        yield nsmallest(count, events, key=lambda e: (-e.occurred_at, e.user_id, e.item_id, e.event_id))
 
     async def save(self, model: ModelVersion, data: bytes) -> None:
         """See `ArtifactStore`."""
