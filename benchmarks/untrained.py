@@ -33,7 +33,7 @@ DAY_S = 86_400
 YEARS = 20
 WHILE_S = 5 * DAY_S
 """Who comes rates everything within this, where ratings are spread over the years."""
-QUESTIONS = 1000
+QUESTIONS = 500
 LEAST_BAR, MEAN_BAR = 1.0, 1.05
 """HR@100 through that of popularity: on every set, and on average."""
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from retrieval.reference.memory import Memory
     from retrieval.reference.user_feed import ReferenceUserFeed
 
+SMALL_BATCH = 2_000
+
 
 class ReferenceProfiles:
     """Stores and reads what candidates keep."""
@@ -43,7 +45,9 @@ class ReferenceProfiles:
     async def latest(self, collection: Collection, count: int) -> AsyncIterator[list[Event]]:
         """See `EventArchive`."""
         events = self._memory.held(collection).events.values()
-        yield nsmallest(count, events, key=lambda e: (-e.occurred_at, e.user_id, e.item_id, e.event_id))
+        found = nsmallest(count, events, key=lambda e: (-e.occurred_at, e.user_id, e.item_id, e.event_id))
+        for start in range(0, len(found), SMALL_BATCH):
+            yield found[start : start + SMALL_BATCH]
 
     async def save(self, model: ModelVersion, data: bytes) -> None:
         """See `ArtifactStore`."""

@@ -11,6 +11,8 @@ from retrieval.domain.co_visits import CoVisits, Engagements
 from retrieval.domain.engagement import event_types_of, fresh_weight
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from retrieval.application.candidate_ports import EventArchive
     from retrieval.domain.model import Collection
 
@@ -23,34 +25,28 @@ async def co_visits(archive: EventArchive, collection: Collection) -> CoVisits |
     types, scale = event_types_of(collection), collection.rating_scale_max
     users: dict[str, int] = {}
     items: dict[str, int] = {}
-    rows: list[tuple[int, int, int]] = []
-    weights: list[float] = []
-    turned_down: set[tuple[int, int]] = set()
+    # An array a batch: a list of all would be turned into one in a single step that lets nobody else run.
+    parts: list[NDArray[np.int64]] = []
+    weights: list[NDArray[np.float64]] = []
     async for batch in archive.latest(collection, LATEST_EVENTS):
-        for event in batch:
-            weight = fresh_weight(event, scale, types)
-            if weight == 0:
-                continue
-            user = users.setdefault(event.user_id, len(users))
-            item = items.setdefault(event.item_id, len(items))
-            if weight < 0:
-                turned_down.add((user, item))
-            elif (user, item) not in turned_down:
-                rows.append((user, item, event.occurred_at))
-                weights.append(weight)
+        weighed = [(event, fresh_weight(event, scale, types)) for event in batch]
+        rows = [
+            (users.setdefault(e.user_id, len(users)), items.setdefault(e.item_id, len(items)), e.occurred_at)
+            for e, weight in weighed
+            if weight
+        ]
+        parts.append(np.array(rows, np.int64).reshape(-1, 3))
+        weights.append(np.array([weight for _, weight in weighed if weight], np.float64))
         await asyncio.sleep(0)
-    return await asyncio.to_thread(_made, list(items), rows, weights, turned_down) if rows else None
+    if not items:
+        return None
+    return await asyncio.to_thread(_made, list(items), parts, weights)
 
 
-def _made(
-    item_ids: list[str], rows: list[tuple[int, int, int]], weights: list[float], turned_down: set[tuple[int, int]]
-) -> CoVisits:
-    table = np.array(rows, np.int64)
-    kept = (
-        np.array([(user, item) not in turned_down for user, item, _ in rows])
-        if turned_down
-        else np.ones(len(rows), bool)
-    )
-    return CoVisits.of(
-        item_ids, Engagements(table[kept, 0], table[kept, 1], table[kept, 2], np.array(weights, np.float64)[kept])
-    )
+def _made(item_ids: list[str], parts: list[NDArray[np.int64]], weights: list[NDArray[np.float64]]) -> CoVisits | None:
+    table, weight = np.concatenate(parts), np.concatenate(weights)
+    pairs = table[:, 0] * len(item_ids) + table[:, 1]
+    kept = (weight > 0) & ~np.isin(pairs, pairs[weight < 0])
+    if not kept.any():
+        return None
+    return CoVisits.of(item_ids, Engagements(table[kept, 0], table[kept, 1], table[kept, 2], weight[kept]))
