@@ -59,20 +59,19 @@ def variants(ratings: Ratings) -> Iterator[Ratings]:
     everything = np.arange(count)
     span_s = YEARS * 365 * DAY_S
     yield ratings
-    first = int(ratings.times[0])
-    stretch = span_s / max(1, int(ratings.times[-1]) - first)
-    yield _part(
-        ratings, everything, "as long as 20 years", (first + (ratings.times - first) * stretch).astype(np.int64)
-    )
+    first, last = int(ratings.times[0]), int(ratings.times[-1])
+    stretched = last - (last - ratings.times) * (span_s / max(1, last - first))
+    yield _part(ratings, everything, "as long as 20 years", stretched.astype(np.int64))
     began, ended = np.full(users, ratings.times[-1]), np.zeros(users, np.int64)
     np.minimum.at(began, ratings.users, ratings.times)
     np.maximum.at(ended, ratings.users, ratings.times)
     squeeze = np.minimum(1.0, WHILE_S / np.maximum(ended - began, 1))
     within = (ratings.times - began[ratings.users]) * squeeze[ratings.users]
-    times = (rng.uniform(0, span_s, users)[ratings.users] + within).astype(np.int64) + first
+    came = rng.uniform(0, span_s - WHILE_S, users)
+    times = (came[ratings.users] + within).astype(np.int64) + last - span_s
     yield _part(ratings, everything, "users over 20 years", times)
     released = np.where(rng.random(items) < 0.5, 0, rng.uniform(0, span_s, items))
-    there = np.flatnonzero(times - first >= released[ratings.items])
+    there = np.flatnonzero(times - last + span_s >= released[ratings.items])
     yield _part(ratings, there, "users and items over 20 years", times)
     few = np.flatnonzero((rng.random(users) < 0.2)[ratings.users])
     yield _part(ratings, np.intersect1d(few, there), "a fifth of these users", times)
