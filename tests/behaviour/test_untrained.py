@@ -11,7 +11,15 @@ import pytest
 from retrieval.application.candidates import catalogue as catalogues
 from retrieval.application.candidates.catalogue import Catalogues
 from retrieval.application.candidates.engine import CandidateEngine, UserCandidates
-from retrieval.application.candidates.strategies import STRATEGIES, UNTRAINED, Evidence, Strategy, untrained, weights_of
+from retrieval.application.candidates.strategies import (
+    CROWDED,
+    STRATEGIES,
+    UNTRAINED,
+    Evidence,
+    Strategy,
+    untrained,
+    weights_of,
+)
 from retrieval.application.limits import Limits
 from retrieval.application.search import SearchPipeline
 from retrieval.domain.engagement import DAY_US
@@ -147,13 +155,12 @@ async def test_what_is_kept_has_a_budget(stores: Stores, name: str, monkeypatch:
 
 
 def test_weights_go_from_one_end_to_the_other() -> None:
-    learned = STRATEGIES["hybrid"]
     assert untrained(Evidence(0.0, 1.0)) == UNTRAINED
-    assert untrained(Evidence(1.0, 1.0)) == pytest.approx(dict(learned))
+    assert untrained(Evidence(1.0, 1.0)) == pytest.approx(dict(CROWDED))
     between = untrained(Evidence(0.5, 0.1))
     assert between["co_engagement"] == 0.5
-    assert between["popular"] == pytest.approx((UNTRAINED["popular"] + learned["popular"]) / 2)
-    assert between["trending"] == pytest.approx((UNTRAINED["trending"] + learned["trending"]) / 20)
-    assert weights_of(Strategy("hybrid")) == learned
+    assert between["popular"] == pytest.approx((UNTRAINED["popular"] + CROWDED["popular"]) / 2)
+    assert between["trending"] == pytest.approx((UNTRAINED["trending"] + CROWDED["trending"]) / 20)
+    assert weights_of(Strategy("hybrid")) == STRATEGIES["hybrid"]
     with pytest.raises(InvalidArgumentError):
         weights_of(Strategy("unknown"))

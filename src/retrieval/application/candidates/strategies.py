@@ -63,7 +63,20 @@ UNTRAINED: Mapping[str, float] = {
     FRESH: 0.05,
 }
 """The default strategy where few have engaged with anything so far: what everybody likes says more than texts that look
-alike. The more there are, the nearer the weights come to those with a model."""
+alike. The more there are, the nearer the weights come to `CROWDED`."""
+CROWDED: Mapping[str, float] = {
+    CO_ENGAGEMENT: 1.0,
+    INTERESTS: 0.01,
+    SIMILAR: 0.01,
+    USER_VECTOR: 1.0,
+    IN_NETWORK: 1.0,
+    RELATED: 0.3,
+    TRENDING: 0.01,
+    POPULAR: 0.02,
+    FRESH: 0.005,
+}
+"""The same where many have: what they say has popularity and trends in it, and no learned blend makes up for what other
+sources displace."""
 
 
 class Evidence(NamedTuple):
@@ -109,10 +122,10 @@ def weights_of(strategy: Strategy, evidence: Evidence = LEARNED) -> Mapping[str,
 
 
 def untrained(evidence: Evidence) -> Mapping[str, float]:
-    """The default strategy without a model: between `UNTRAINED` and the one with a model, as far as others speak."""
+    """The default strategy without a model: between `UNTRAINED` and `CROWDED`, as far as others speak."""
     if evidence == NO_EVIDENCE:
         return UNTRAINED
-    learned, share = STRATEGIES[DEFAULT_STRATEGY], evidence.crowd
-    weights = {name: (1.0 - share) * UNTRAINED.get(name, 0.0) + share * weight for name, weight in learned.items()}
+    share = evidence.crowd
+    weights = {name: (1.0 - share) * UNTRAINED.get(name, 0.0) + share * weight for name, weight in CROWDED.items()}
     weights[TRENDING] *= evidence.traffic
     return {name: weight for name, weight in weights.items() if weight > 0}
