@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks import untrained
 from benchmarks.candidates_report import SERVICE, Outcome, Row, plot, ratios, table
 from benchmarks.ranking import Ranking, measured
 from benchmarks.ratings import RatingsError, bundled, left_out, read, slices
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from benchmarks.ratings import Ratings
     from benchmarks.recommenders import Fitted
 
+UNTRAINED = "untrained"
+"""Named beside strategies: the service as it comes, before any training."""
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -59,13 +62,13 @@ async def run_left_out(
     fitted = chosen(ratings, known, vectors, say)
     found = answers(fitted, users, liked_of(ratings, known), rated)
     rows = [Row(f.name, f.setting, f.single, judged(found[f.name][0]), found[f.name][1]) for f in fitted]
-    if "untrained" in strategies:
+    if UNTRAINED in strategies:
         lists, p50_ms = await served.ask_all(users)
         rows.append(Row("service, untrained", "", False, judged(lists), p50_ms))
     train_s = await served.train()
     say(f"trained in {train_s:.0f} s")
     for strategy in strategies:
-        if strategy != "untrained":
+        if strategy != UNTRAINED:
             lists, p50_ms = await served.ask_all(users, strategy)
             rows.append(Row(f"service, {strategy}", "", False, judged(lists), p50_ms))
             say(f"service, {strategy}: HR@100 {rows[-1].ranking.hr_100:.4f}, nDCG@100 {rows[-1].ranking.ndcg_100:.4f}")
@@ -140,6 +143,17 @@ async def run(options: argparse.Namespace, ratings: Ratings) -> Outcome:
             return await run_rolling(served, ratings, vectors, options.slices, options.share, options.most)
 
 
+def report_untrained(results: Path, ratings: Ratings) -> int:
+    """Candidates before training beside popularity; 0 where they are as good on every set, and better on average."""
+    found = asyncio.run(untrained.run(ratings, say))
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"candidates-{ratings.name}-untrained.json"
+    path.write_text(json.dumps(untrained.figures(found), indent=1) + "\n", encoding="utf-8")
+    untrained.plot(path.with_suffix(".png"), found)
+    sys.stdout.write(untrained.table(found))
+    return 0 if untrained.passed(found) else 1
+
+
 def say(line: str) -> None:
     """A line of progress."""
     sys.stderr.write(line + "\n")
@@ -154,7 +168,11 @@ def main() -> int:
     parser.add_argument("--items", type=Path, help="item,title,genres; needed with --ratings")
     parser.add_argument("--positive", type=float, help="lowest positive rating; 0.7 of the highest by default")
     parser.add_argument("--protocol", choices=("left-out", "rolling"), default="left-out")
-    parser.add_argument("--strategies", default="hybrid", help="of the service, with commas; untrained is one, too")
+    parser.add_argument(
+        "--strategies",
+        default="hybrid",
+        help="of the service, with commas; untrained is one, too, and by itself runs on sets made of the ratings",
+    )
     parser.add_argument("--slices", type=int, default=6, help="rolling: trainings")
     parser.add_argument("--share", type=float, default=0.3, help="rolling: part of the log that is asked about")
     parser.add_argument("--most", type=int, default=1000, help="rolling: questions a slice")
@@ -170,6 +188,8 @@ def main() -> int:
         )
     except (RatingsError, OSError) as error:
         sys.exit(str(error))
+    if options.strategies == UNTRAINED:
+        return report_untrained(options.results, ratings)
     outcome = asyncio.run(run(options, ratings))
     options.results.mkdir(parents=True, exist_ok=True)
     name = f"candidates-{outcome.ratings}-{outcome.protocol}"

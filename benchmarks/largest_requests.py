@@ -240,7 +240,9 @@ def largest(name: str, items: int) -> list[Largest]:
         (
             "training pairs",
             "TrainingService/GenerateTrainingPairs",
-            training_pb.GenerateTrainingPairsRequest(collection=name, window_start=Timestamp(seconds=1), window_end=Timestamp(seconds=4_000_000_000)),
+            training_pb.GenerateTrainingPairsRequest(
+                collection=name, window_start=Timestamp(seconds=1), window_end=Timestamp(seconds=4_000_000_000)
+            ),
         ),
     ]
     return [Largest(what, f"/retrieval.v1.{method}", message.SerializeToString()) for what, method, message in requests]

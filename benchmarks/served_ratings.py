@@ -15,6 +15,7 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from benchmarks.ranking import LISTED
+from retrieval.application.candidates.catalogue import REFRESH_S
 from retrieval.v1 import common_pb2 as common_pb
 from retrieval.v1 import feedback_service_pb2 as feedback_pb
 from retrieval.v1 import retrieval_service_pb2 as pb
@@ -39,14 +40,14 @@ RECORDED_AT_ONCE = 500
 class Served:
     """The service with the ratings of the run in it."""
 
-    def __init__(self, client: RetrievalClient, ratings: Ratings, folder: Path) -> None:
-        self._client, self._ratings, self._folder = client, ratings, folder
+    def __init__(self, client: RetrievalClient, ratings: Ratings, folder: Path, collection: str = COLLECTION) -> None:
+        self._client, self._ratings, self._folder, self._collection = client, ratings, folder, collection
         self._numbers = {item_id: number for number, item_id in enumerate(ratings.item_ids)}
 
     async def ask(self, user: int, strategy: str = "", token: str = "") -> tuple[NDArray[np.int64], float, str]:
         """The item numbers for a user, milliseconds, and the model that answered."""
         request = pb.SearchUserCandidatesRequest(
-            collection=COLLECTION,
+            collection=self._collection,
             user_id=self._ratings.user_ids[user],
             options=common_pb.SearchOptions(limit=LISTED, min_consistency_token=token),
         )
@@ -89,14 +90,26 @@ class Served:
                 )
                 for row in rows[start : start + RECORDED_AT_ONCE]
             ]
-            request = feedback_pb.RecordEventsRequest(collection=COLLECTION, events=events)
+            request = feedback_pb.RecordEventsRequest(collection=self._collection, events=events)
             token = (await self._client.feedback.RecordEvents(request, timeout=60.0)).consistency_token
         return token
+
+    async def settled(self) -> None:
+        """Return once the lists of what trends are there, and have been read."""
+        deadline = time.monotonic() + ACTIVATION_TIMEOUT_S
+        request = pb.ListTrendingItemsRequest(collection=self._collection)
+        while not (await self._client.retrieval.ListTrendingItems(request, timeout=30.0)).HasField("refreshed_at"):
+            if time.monotonic() > deadline:
+                sys.exit("nothing trends")
+            await asyncio.sleep(0.2)
+        for _ in range(2):
+            await self.ask(0)
+            await asyncio.sleep(REFRESH_S + 1.0)
 
     async def train(self) -> float:
         """`retrieval train`, then wait until it answers; the seconds that the training took."""
         since = time.perf_counter()
-        output = await asyncio.to_thread(run_command, self._folder, "train", COLLECTION, "--fresh")
+        output = await asyncio.to_thread(run_command, self._folder, "train", self._collection, "--fresh")
         took_s = time.perf_counter() - since
         version = output.split()[1]
         deadline = time.monotonic() + ACTIVATION_TIMEOUT_S
@@ -118,14 +131,14 @@ def run_command(folder: Path, *arguments: str, **settings: str) -> str:
     return done.stdout
 
 
-def write_catalogue(ratings: Ratings, rows: NDArray[np.int64], folder: Path) -> None:
+def write_catalogue(ratings: Ratings, rows: NDArray[np.int64], folder: Path, name: str = COLLECTION) -> None:
     """The items and the ratings in `rows` as a catalogue that `retrieval load` reads.
 
     The items carry no count of ratings: it would tell of those that are held out.
     """
     folder.mkdir()
     request = {
-        "collection": {"name": COLLECTION, "metric": "METRIC_COSINE", "rating_scale_max": ratings.scale},
+        "collection": {"name": name, "metric": "METRIC_COSINE", "rating_scale_max": ratings.scale},
         "embedding_version": {"model": "wordllama-l2-supercat-256", "dimension": 256},
     }
     (folder / "collection.json").write_text(json.dumps(request), encoding="utf-8")

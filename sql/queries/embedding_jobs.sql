@@ -146,12 +146,16 @@ WHERE v.embeds_text AND (
 )
 ORDER BY v.version_id
 
--- name: next_backfill
--- One process goes on with a version at a time.
-SELECT version_id, collection_id, backfill_after FROM retrieval.embedding_versions
-WHERE backfill_after IS NOT NULL
+-- name: waiting_backfills
+-- Versions that have items to queue, but for those in $1.
+SELECT version_id FROM retrieval.embedding_versions
+WHERE backfill_after IS NOT NULL AND version_id <> ALL($1::bigint[])
 ORDER BY version_id
-LIMIT 1
+
+-- name: claim_backfill
+-- One process goes on with a version at a time.
+SELECT collection_id, backfill_after FROM retrieval.embedding_versions
+WHERE version_id = $1 AND backfill_after IS NOT NULL
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: backfill_items

@@ -8,11 +8,13 @@ SELECT pg_advisory_xact_lock($1)
 -- name: fold
 -- Takes the oldest rows of event_batches and adds them up, in one transaction: each counts exactly once, whatever ends
 -- in between. Those of collections that are gone are dropped. Rows are written in the order of their keys. Expects the
--- primary keys.
+-- primary keys. $2: of these collections alone, null for all; $3: none of these.
 WITH taken AS (
     DELETE FROM retrieval.event_batches
     WHERE position IN (
-        SELECT position FROM retrieval.event_batches ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED
+        SELECT position FROM retrieval.event_batches
+        WHERE ($2::bigint[] IS NULL OR collection_id = ANY($2::bigint[])) AND collection_id <> ALL($3::bigint[])
+        ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED
     )
     RETURNING collection_id, item_ids, hours, views, reposts, engagement, newest_event_at
 ), alive AS (
@@ -58,6 +60,12 @@ SELECT count(*) FROM taken
 -- name: pending
 SELECT count(*) FROM retrieval.event_batches
 
+-- name: pending_collections
+-- Those that batches wait of, but for those in $1.
+SELECT DISTINCT collection_id FROM retrieval.event_batches
+WHERE collection_id <> ALL($1::bigint[])
+ORDER BY collection_id
+
 -- name: counts
 -- Expects the primary key.
 SELECT item_id, view_count, repost_count
@@ -81,7 +89,8 @@ ORDER BY e.collection_id, w.window_s
 
 -- name: refresh_trending
 -- Expects the primary key of item_engagement, a range of it. `now` is the newest event's time where the clock is later:
--- what was imported has a trend too. Hours that the window cuts count whole.
+-- what was imported has a trend too. Hours that the window cuts count whole. $5: what engagement must be above, so that
+-- no product is too small for Postgres.
 INSERT INTO retrieval.trending_items (collection_id, window_s, item_ids, scores, folded, refreshed_at)
 SELECT
     e.collection_id, $2::integer, coalesce(array_agg(best.item_id ORDER BY best.score DESC, best.item_id), '{}'),
@@ -98,7 +107,7 @@ LEFT JOIN LATERAL (
     WHERE g.collection_id = e.collection_id
         AND g.hour <= least($4::timestamptz, e.newest_event_at)
         AND g.hour > least($4::timestamptz, e.newest_event_at) - make_interval(secs => $2::integer + 3600)
-        AND g.engagement > 0
+        AND g.engagement > $5::double precision
     GROUP BY g.item_id
     ORDER BY score DESC, g.item_id
     LIMIT $3

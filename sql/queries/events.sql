@@ -5,7 +5,8 @@ FOR VALUES FROM ('{start}') TO ('{end}')
 -- name: record_events
 -- One statement, thus one transaction and one round trip: the events, the sums of those that are new, the wake-up, and
 -- in the place before the last SELECT, where there are any, the edges of record_edges. $3: microseconds since the
--- epoch; $14: weight by type; $15: top of the rating scale; $16: payloads of the wake-up.
+-- epoch; $14: weight by type; $15: top of the rating scale; $16: payloads of the wake-up; $17: the least rating that is
+-- told from 0, as Postgres ends what divides anything too small.
 WITH stored AS (
     INSERT INTO retrieval.events (
         collection_id, user_id, occurred_at, item_id, event_id, event_type, value, dwell_ms, position, predicted_score,
@@ -31,7 +32,7 @@ WITH stored AS (
         count(*) FILTER (WHERE event_type = 'repost') AS reposts,
         sum(greatest(0, ($14::jsonb ->> event_type)::double precision * CASE
             WHEN event_type = 'rating' AND value IS NOT NULL
-                THEN greatest(-1, least(1, 2 * value / $15::double precision - 1))
+                THEN greatest(-1, least(1, 2 * greatest(value, $17::double precision) / $15::double precision - 1))
             WHEN event_type = 'dwell' AND dwell_ms IS NOT NULL
                 THEN least(2, ln(1 + dwell_ms / 1000::double precision) / ln(31::double precision))
             ELSE 1
@@ -84,12 +85,15 @@ LIMIT $3
 
 -- name: seen
 -- Expects the primary key. Repelled: a type in $4, all of negative weight, or a rating on the wrong side of the middle;
--- $5: top of the rating scale, $6: weight of ratings.
+-- $5: top of the rating scale, $6: weight of ratings, $7: the least rating that is told from 0.
 SELECT
     item_id,
     bool_or(
         event_type = ANY($4::text[])
-        OR (event_type = 'rating' AND (2 * value / $5::double precision - 1) * $6::double precision < 0)
+        OR (
+            event_type = 'rating'
+            AND (2 * greatest(value, $7::double precision) / $5::double precision - 1) * $6::double precision < 0
+        )
     ) AS repelled
 FROM retrieval.events
 WHERE collection_id = $1 AND user_id = $2

@@ -15,6 +15,15 @@ FROM retrieval.events
 WHERE collection_id = $1
 ORDER BY user_id, occurred_at, item_id, event_id
 
+-- name: latest_events
+-- Expects the partitions in turn, newest first, each sorted: those that are not reached are not read. Read through a
+-- cursor.
+SELECT user_id, item_id, event_type, occurred_at, event_id, value, dwell_ms
+FROM retrieval.events
+WHERE collection_id = $1
+ORDER BY occurred_at DESC, user_id, item_id, event_id
+LIMIT $2
+
 -- name: save_interests
 -- Replaces all interests of the user, in one statement; two at once leave those of one of them, number by number.
 -- Of a user without events none are kept: who was forgotten stays so. Expects the primary key of every partition.

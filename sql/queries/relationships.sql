@@ -59,7 +59,7 @@ CROSS JOIN LATERAL (
             LIMIT 1
         ) AS i
         WHERE r.collection_id = $1 AND r.item_id = s.item_id AND r.kind = ANY($3::text[])
-            AND r.strength > 0
+            AND r.strength > 1e-31
         ORDER BY r.strength DESC, r.related_item_id, r.kind
         LIMIT $5
     )
@@ -73,7 +73,7 @@ CROSS JOIN LATERAL (
             LIMIT 1
         ) AS i
         WHERE r.collection_id = $1 AND r.related_item_id = s.item_id AND r.kind = ANY($4::text[])
-            AND r.strength > 0
+            AND r.strength > 1e-31
         ORDER BY r.strength DESC, r.item_id, r.kind
         LIMIT $5
     )
@@ -85,7 +85,8 @@ LIMIT $6
 -- name: walk
 -- The strongest path to every item that is reached within $5 steps; see domain/relationships.py, which says why one path
 -- an item and step is enough. LIMIT 1 looks items up one by one, in the order of the relationships: the first ones that
--- may be seen end the scan. Expects relationships_outgoing, relationships_incoming and the primary key of items.
+-- may be seen end the scan. What an earlier release stored below the least strength, see domain/relationships.py, leads
+-- nowhere, as its products would be too small. Expects relationships_outgoing, relationships_incoming and the primary key of items.
 WITH RECURSIVE walk AS (
     SELECT
         $2::text COLLATE "C" AS item_id, 0 AS depth, 1::double precision AS strength,
@@ -111,7 +112,7 @@ WITH RECURSIVE walk AS (
                         LIMIT 1
                     ) AS i
                     WHERE r.collection_id = $1 AND r.item_id = w.item_id AND r.kind = ANY($3::text[])
-                        AND r.strength > 0 AND r.confidence >= $6 AND r.related_item_id <> ALL (w.path)
+                        AND r.strength > 1e-31 AND r.confidence >= $6 AND r.related_item_id <> ALL (w.path)
                     ORDER BY r.strength DESC, r.related_item_id, r.kind
                     LIMIT CASE w.depth WHEN 0 THEN $7::integer ELSE $8::integer END
                 )
@@ -125,7 +126,7 @@ WITH RECURSIVE walk AS (
                         LIMIT 1
                     ) AS i
                     WHERE r.collection_id = $1 AND r.related_item_id = w.item_id AND r.kind = ANY($4::text[])
-                        AND r.strength > 0 AND r.confidence >= $6 AND r.item_id <> ALL (w.path)
+                        AND r.strength > 1e-31 AND r.confidence >= $6 AND r.item_id <> ALL (w.path)
                     ORDER BY r.strength DESC, r.item_id, r.kind
                     LIMIT CASE w.depth WHEN 0 THEN $7::integer ELSE $8::integer END
                 )

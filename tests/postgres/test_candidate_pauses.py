@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NOW_US = time.time_ns() // 1000
 MOST_S = 0.25
 """The service means to stay below 0.05; machines of tests are shared."""
+TRIES = 4
+"""What holds the loop by itself does so every time; another process that takes the cores does not."""
 ITEMS, DIMENSION, SEEN, LIKED = 4500, 768, 10_000, 400
 
 
@@ -62,7 +64,10 @@ async def test_the_largest_answer_leaves_the_loop_to_others(
 ) -> None:
     engine, request = asked
     request = replace(request, options=replace(request.options, diversity=diversity))
-    async with lateness() as late:
-        result = await engine.search(request)
-    assert len(result.hits) == MAX_LIMIT
-    assert late.worst_s < MOST_S
+    worst: list[float] = []
+    while len(worst) < TRIES and min(worst, default=MOST_S) >= MOST_S:
+        async with lateness() as late:
+            result = await engine.search(request)
+        assert len(result.hits) == MAX_LIMIT
+        worst.append(late.worst_s)
+    assert min(worst) < MOST_S, worst

@@ -101,7 +101,7 @@ async def test_what_is_cut_off_in_between_is_added_up_once(
     await stores.events.record(collection, views(5))
     transaction = connection.transaction()
     await transaction.start()
-    assert await connection.fetchval(queries("engagement")["fold"], 100) >= 1
+    assert await connection.fetchval(queries("engagement")["fold"], 100, None, []) >= 1
     # The process dies after it added up, before it could commit.
     await connection.close()
     assert await counted(stores, collection) == 0
@@ -128,9 +128,9 @@ async def test_the_statement_alone_counts_once_too(
         await stores.events.record(collection, views(1, user=f"u{n}"))
     fold = queries("engagement")["fold"]
     async with connection.transaction():
-        assert await connection.fetchval(fold, 2) == 2
+        assert await connection.fetchval(fold, 2, None, []) == 2
         other = await asyncpg.connect(url)
-        second = asyncio.create_task(other.fetchval(fold, 2))
+        second = asyncio.create_task(other.fetchval(fold, 2, None, []))
         await until(other_view := await asyncpg.connect(url), "SELECT count(*) FROM pg_locks WHERE NOT granted", 1)
     assert await second == 2
     await other.close()
@@ -181,7 +181,7 @@ async def test_readers_see_a_whole_list_while_the_next_is_made(
     await stores.engagement.refresh_trending(collection)
     async with connection.transaction():
         sql = queries("engagement")["refresh_trending"]
-        await connection.execute(sql, collection.collection_id, DAY_S, 0, to_moment(NOW_US))
+        await connection.execute(sql, collection.collection_id, DAY_S, 0, to_moment(NOW_US), 0.0)
         async with soon():
             assert [i for i, _ in await stores.engagement.trending(collection, DAY_S, 10)] == ["a"]
 
@@ -319,11 +319,11 @@ async def test_statements_use_their_indexes(
     for name, index, values in (
         ("newest_items", "items_by_time", "1, 10"),
         ("newest_items_of", "items_by_owner", "1, 10, '{a,b}'"),
-        ("refresh_trending", "item_engagement_pkey", "1, 3600, 10, now()"),
+        ("refresh_trending", "item_engagement_pkey", "1, 3600, 10, now(), 1e-100"),
         ("counts", "item_counts_pkey", "1, '{a,b}'"),
         ("edges", "owner_edges_pkey", "1, 'a', '{follow,mute}', '{1,2}'"),
         ("prune_engagement", "item_engagement_pkey", "now(), now(), 10"),
-        ("fold", "event_batches_pkey", "100"),
+        ("fold", "event_batches_pkey", "100, NULL, '{}'"),
     ):
         await connection.execute(f"PREPARE asked AS {sql[name]}")
         plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN EXECUTE asked({values})"))

@@ -32,10 +32,14 @@ class StoredProfile(NamedTuple):
 
 
 class EventArchive(Protocol):
-    """All events of a collection, for training."""
+    """The events of a collection as a whole, to learn from."""
 
     def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
         """Every event as of one moment, by user, then time, in batches: user, item, type, time, value, dwell."""
+        ...
+
+    def latest(self, collection: Collection, count: int) -> AsyncIterator[list[Event]]:
+        """The `count` latest events as of one moment, newest first, in small batches, with the same of each."""
         ...
 
 

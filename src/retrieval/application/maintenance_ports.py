@@ -21,10 +21,14 @@ class RunOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job did: how many rows, indexes or tables, and in words what else there is to say."""
+    """What a job did: how many rows, indexes or tables, and in words what else there is to say.
+
+    `failed`: parts that failed where all others were done; such a run counts as failed, and is tried again.
+    """
 
     affected: int
     detail: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,11 @@ class TaskSupervisor:
                 log.error("background work %s failed", task.get_name(), exc_info=error)
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether the store is away, which everything would meet; a conflict, or a lock, is the matter of one thing."""
+    return isinstance(error, UnavailableError) and error.reason == UnavailableError.reason
+
+
 async def for_each(things: Iterable[T], work: Callable[[T], Awaitable[object]]) -> bool:
     """Do `work` on each thing; whether any was answered with something true.
 
@@ -225,9 +230,9 @@ async def for_each(things: Iterable[T], work: Callable[[T], Awaitable[object]]) 
     for thing in things:
         try:
             worked |= bool(await work(thing))
-        except UnavailableError:
-            raise
         except Exception as error:
+            if is_outage(error):
+                raise
             if failure is not None:
                 log.exception("another failure of the same round")
             failure = failure or error

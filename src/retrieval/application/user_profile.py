@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.application.limits import MAX_HISTORY
+from retrieval.domain.decay import relative
 from retrieval.domain.engagement import event_types_of, read_history
 from retrieval.domain.model import EVERYTHING
 from retrieval.domain.vectors import combine
@@ -39,5 +40,5 @@ async def profile_vector(stores: Stores, scope: Scope, user_id: str) -> NDArray[
     if not used:
         return None
     rows = np.stack([found[i].astype(np.float32).mean(axis=0) for i in used]).astype(np.float16)
-    weights = np.array([engagement.attracting[i] for i in used], dtype=np.float32)
+    weights = relative([engagement.attracting[i] for i in used])
     return combine(rows, None, weights, scope.collection.metric)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.domain.decay import halved
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -28,8 +30,6 @@ MIN_STRATEGIES, MAX_STRATEGIES = 2, 16
 STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 HALF_LIFE_US = 30 * 86_400_000_000
 """Evidence counts half after 30 days: about as long as tastes and catalogues stay what they are."""
-MAX_HALF_LIVES = 100.0
-"""After so many half-lives nothing is left that a float64 could tell from the prior; a larger power would underflow."""
 PRIOR = 1.0
 """Alpha and beta of the uniform prior Beta(1, 1)."""
 
@@ -52,7 +52,7 @@ class Arm:
     def decayed(self, now_us: int, half_life_us: int) -> Arm:
         """The arm at `now_us`: its evidence, alpha - 1 and beta - 1, times 2^(-age / half-life)."""
         age_us = max(0, now_us - self.updated_at_us)
-        kept = 2.0 ** -min(age_us / half_life_us, MAX_HALF_LIVES)
+        kept = halved(age_us, half_life_us)
         return Arm(
             self.strategy,
             PRIOR + (self.alpha - PRIOR) * kept,

@@ -12,6 +12,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from retrieval.domain.decay import counted, halved
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,6 +26,8 @@ USUAL_DWELL_S = 30.0
 """A dwell of as long counts by the type's weight; the measure is logarithmic, as the first seconds say the most."""
 MAX_DWELL_FACTOR = 2.0
 """A page that was left open says no more than this."""
+LEAST_RATING = 1e-20
+"""A rating of a smaller part of its scale is none at all: the difference is lost in 2 r / max - 1."""
 
 VIEW = "view"
 REPOST = "repost"
@@ -105,7 +109,7 @@ def fresh_weight(event: Event, rating_scale_max: float, types: Mapping[str, Even
     It is the type's weight; for a rating r of max times 2 r / max - 1, for a dwell of t seconds times
     min(2, ln(1 + t) / ln(1 + 30)).
     """
-    weight = types[event.event_type].weight
+    weight = counted(types[event.event_type].weight)
     if event.event_type == "rating" and event.value is not None:
         weight *= max(-1.0, min(1.0, 2.0 * event.value / rating_scale_max - 1.0))
     elif event.event_type == "dwell" and event.dwell_ms is not None:
@@ -118,8 +122,7 @@ def event_weight(
 ) -> float:
     """Signed weight of one event now: `fresh_weight` x 2^(-age / half-life)."""
     age_days = max(0, now_us - event.occurred_at) / DAY_US
-    decay = 2.0 ** (-age_days / types[event.event_type].half_life_days)
-    return float(fresh_weight(event, rating_scale_max, types) * decay)
+    return fresh_weight(event, rating_scale_max, types) * halved(age_days, types[event.event_type].half_life_days)
 
 
 def read_history(
@@ -128,13 +131,15 @@ def read_history(
     """What `events` say at `now_us` (microseconds since the epoch), by the `types` of their collection.
 
     Weights of one item add up; an explicit negative (a type with a negative weight, or a rating below the middle)
-    repels whatever else happened, so that many views cannot drown it. Ages count from the newest event where that
-    lies before now: a user who comes back after a year keeps a profile, and the ratios between events are the same.
+    repels whatever else happened, so that many views cannot drown it. Ages count from the newest event that weighs
+    anything, where that lies before now: a user who comes back after a year keeps a profile, whatever was put before
+    the user since, and the ratios between events are the same.
     """
     history = list(events)
     if not history:
         return Engagement({}, frozenset(), frozenset(), frozenset())
-    now_us = min(now_us, max(e.occurred_at for e in history))
+    weighing = (e.occurred_at for e in history if fresh_weight(e, rating_scale_max, types) != 0)
+    now_us = min(now_us, max(weighing, default=now_us))
     total: dict[str, float] = {}
     repelling: set[str] = set()
     owners: set[str] = set()

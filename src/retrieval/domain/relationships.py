@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 MAX_DEPTH = 10
+LEAST_SHARE = 1e-15
+"""A smaller weight, or confidence above 0, counts as this: the product along ten steps is a float64 still."""
 FIRST_EDGES = 1000
 """Relationships followed from the item that is asked about, in each direction: those of the greatest strength."""
 LATER_EDGES = 100
@@ -87,8 +89,14 @@ class Relationship:
         return self.weight * self.confidence
 
     def settled(self) -> Relationship:
-        """The relationship as it is kept: see `RelationshipKey.settled`."""
-        return replace(self, item_id=self.key.item_id, related_item_id=self.key.related_item_id)
+        """The relationship as it is kept: see `RelationshipKey.settled` and `LEAST_SHARE`."""
+        return replace(
+            self,
+            item_id=self.key.item_id,
+            related_item_id=self.key.related_item_id,
+            weight=max(self.weight, LEAST_SHARE),
+            confidence=max(self.confidence, LEAST_SHARE) if self.confidence > 0 else 0.0,
+        )
 
 
 @dataclass(frozen=True, slots=True)

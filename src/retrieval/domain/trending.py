@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retrieval.domain.decay import halved
 from retrieval.domain.engagement import HOUR_US
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S, 90 * DAY_S)
 DEFAULT_WINDOW_S = 7 * DAY_S
 MAX_TRENDING = 1000
 """Items a list holds."""
+LEAST_ENGAGEMENT = 1e-100
+"""What an item's engagement in an hour must be above to count: any event has more, see `decay.counted`."""
 
 
 def trending_scores(hours: Iterable[tuple[str, int, float]], now_us: int, window_s: int) -> list[tuple[str, float]]:
@@ -30,6 +33,6 @@ def trending_scores(hours: Iterable[tuple[str, int, float]], now_us: int, window
     half_life_us = window_s * 1_000_000 / 3
     scores: dict[str, float] = {}
     for item_id, hour, engagement in hours:
-        if engagement > 0 and now_us - window_s * 1_000_000 - HOUR_US < hour <= now_us:
-            scores[item_id] = scores.get(item_id, 0.0) + engagement * 2.0 ** (-(now_us - hour) / half_life_us)
+        if engagement > LEAST_ENGAGEMENT and now_us - window_s * 1_000_000 - HOUR_US < hour <= now_us:
+            scores[item_id] = scores.get(item_id, 0.0) + engagement * halved(now_us - hour, half_life_us)
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_TRENDING]

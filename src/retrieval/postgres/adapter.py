@@ -18,7 +18,7 @@ from retrieval.postgres.changes import PostgresChanges
 from retrieval.postgres.collections import PostgresCollections
 from retrieval.postgres.database import Database
 from retrieval.postgres.embedded import EmbeddedPostgres
-from retrieval.postgres.embedding_backfill import BACKFILL_INTERVAL_S, backfill_all
+from retrieval.postgres.embedding_backfill import BACKFILL_INTERVAL_S, Backfill
 from retrieval.postgres.embedding_job_store import PostgresEmbeddingJobs
 from retrieval.postgres.engagement import PostgresEngagement
 from retrieval.postgres.events import PostgresEvents
@@ -133,7 +133,7 @@ class PostgresAdapter:
         if chores:
             start = self._tasks.start
             self._chores = [
-                start("queue-texts", lambda: backfill_all(database), BACKFILL_INTERVAL_S),
+                start("queue-texts", Backfill(database).all, BACKFILL_INTERVAL_S),
                 start(FOLDING, folder.fold, FOLD_INTERVAL_S),
                 start(TRENDS, trending.refresh_stale, self._settings.trending_refresh_s),
                 start("maintenance", maintenance.run_due, LOOK_S),

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from retrieval.application.bandit_ports import RewardReceipt
-from retrieval.domain.bandit import MAX_HALF_LIVES, Arm
+from retrieval.domain.bandit import Arm
+from retrieval.domain.decay import MAX_HALF_LIVES
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment
 

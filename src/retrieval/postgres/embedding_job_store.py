@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.application.embedding_job_ports import DeadJob, JobCounts
 from retrieval.domain.embedding_jobs import MAX_LEASED_TEXT_BYTES, EmbeddingJob, lease_lost
-from retrieval.postgres.embedding_backfill import backfill_some
+from retrieval.postgres.apart import Apart
+from retrieval.postgres.embedding_backfill import Backfill
 from retrieval.postgres.embedding_jobs import count_texts
 from retrieval.postgres.embedding_leases import complete_held, fail_held, hold, take
 from retrieval.postgres.embedding_queue import CHANNEL, entrypoint, queue_on
@@ -53,7 +54,10 @@ class PostgresEmbeddingJobs:
 
     async def backfill(self) -> int:
         """See `EmbeddingJobStore`."""
-        return await backfill_some(self._database)
+        apart = Apart("queueing texts")
+        queued = await Backfill(self._database).some(apart)
+        apart.settle()
+        return queued
 
     async def lease(
         self, collection: Collection, version: EmbeddingVersion, lease_id: UUID, count: int, lease_s: float

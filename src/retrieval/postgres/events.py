@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from retrieval.application.ports import EventReceipt
-from retrieval.domain.engagement import DAY_US, event_types_of
+from retrieval.domain.decay import counted
+from retrieval.domain.engagement import DAY_US, LEAST_RATING, event_types_of
 from retrieval.domain.model import Event
 from retrieval.domain.owner_edges import EDGE_EVENTS
 from retrieval.postgres.sql_files import fill, queries
@@ -61,9 +62,10 @@ class PostgresEvents:
             [e.algorithm for e in ordered],
             [e.device for e in ordered],
             [e.context_json for e in ordered],
-            json.dumps({name: kind.weight for name, kind in event_types_of(collection).items()}),
+            json.dumps({name: counted(kind.weight) for name, kind in event_types_of(collection).items()}),
             collection.rating_scale_max,
             payloads(collection.collection_id, hashes),
+            LEAST_RATING * collection.rating_scale_max,
         )
         row = await self._insert(months, statement, values)
         if row["recorded"]:
@@ -103,7 +105,8 @@ class PostgresEvents:
         """See `EventStore`."""
         types = event_types_of(collection)
         negative = [name for name, kind in types.items() if kind.weight < 0 and name != "rating"]
-        values = (user_id, count, negative, collection.rating_scale_max, types["rating"].weight)
+        scale = collection.rating_scale_max
+        values = (user_id, count, negative, scale, counted(types["rating"].weight), LEAST_RATING * scale)
         async with self._database.connection() as connection:
             rows = await connection.fetch(queries("events")["seen"], collection.collection_id, *values)
         # Up to a million: other calls must not wait for it.

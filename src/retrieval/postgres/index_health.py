@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from retrieval.application.maintenance_ports import JobResult
+from retrieval.postgres.apart import Apart
 from retrieval.postgres.indexes import BUILD_LOCK, IVFFLAT_MIN_ROWS, default_lists
 from retrieval.postgres.sql_files import fill, queries
 
@@ -41,11 +42,14 @@ class IndexHealth:
         """One round; returns how many tables and indexes wanted something, and what."""
         sql = queries("index_health")
         done: list[str] = []
+        apart = Apart("index-care")
         async with self._database.dedicated("retrieval-care") as connection:
-            done += await self._drop_leftovers(connection)
+            with apart.step("dropping leftovers"):
+                done += await self._drop_leftovers(connection)
             for table in await connection.fetch(sql["tables"]):
-                done += await self._care_for(connection, table)
-        return JobResult(len(done), "; ".join(done))
+                with apart.step(table["partition"]):
+                    done += await self._care_for(connection, table)
+        return JobResult(len(done), "; ".join(done), tuple(apart.failed))
 
     async def _care_for(self, connection: Any, table: Any) -> list[str]:
         """What was done for one table; nothing where it went away with its collection meanwhile."""

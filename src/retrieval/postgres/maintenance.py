@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.application.maintenance_ports import JobReport, JobResult, JobRun, RunOutcome
 from retrieval.application.task_supervisor import TaskState
 from retrieval.domain.errors import FailedPreconditionError, NotFoundError
+from retrieval.postgres.apart import PartlyFailedError
 from retrieval.postgres.folding import FOLD_INTERVAL_S
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros
@@ -133,6 +134,11 @@ class PostgresMaintenance:
         try:
             done = await job.work()
             result = done if isinstance(done, JobResult) else JobResult(done)
+            if result.failed:
+                outcome = RunOutcome.FAILED
+                error = f"failed for {', '.join(result.failed)}; all else was done; the server log says more"
+        except PartlyFailedError as problem:
+            outcome, error, result = RunOutcome.FAILED, problem.message, JobResult(0)
         except Exception as problem:
             log.exception("job %s failed and is tried again", job.name)
             kind = getattr(problem, "sqlstate", None) or getattr(problem, "reason", None) or type(problem).__name__

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PART_BYTES = 8 << 20
 """Postgres takes 1 GB a value, and copies it several times on the way."""
 BATCH_EVENTS = 10_000
+SMALL_BATCH = 2_000
+"""Where requests are answered meanwhile: some milliseconds."""
 FACET_ITEMS = 20_000
 """Newest listed items that facets are counted over."""
 
@@ -42,11 +44,21 @@ class PostgresProfiles:
         self._feed = feed
 
     async def engagements(self, collection: Collection) -> AsyncIterator[list[Event]]:
-        """See `EventArchive`; the moment is that of the transaction's snapshot."""
+        """See `EventArchive`."""
+        async for batch in self._batches(BATCH_EVENTS, "all_events", collection.collection_id):
+            yield batch
+
+    async def latest(self, collection: Collection, count: int) -> AsyncIterator[list[Event]]:
+        """See `EventArchive`."""
+        async for batch in self._batches(SMALL_BATCH, "latest_events", collection.collection_id, count):
+            yield batch
+
+    async def _batches(self, size: int, name: str, *values: object) -> AsyncIterator[list[Event]]:
+        """What the statement finds; the moment is that of the transaction's snapshot."""
         async with self._database.transaction() as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor = await connection.cursor(queries("profiles")["all_events"], collection.collection_id)
-            while rows := await cursor.fetch(BATCH_EVENTS):
+            cursor = await connection.cursor(queries("profiles")[name], *values)
+            while rows := await cursor.fetch(size):
                 yield [Event(r[0], r[1], r[2], to_micros(r[3]), r[4], r[5], r[6]) for r in rows]
 
     async def save(self, model: ModelVersion, data: bytes) -> None:

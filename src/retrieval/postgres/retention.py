@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from retrieval.domain.engagement import DAY_US
+from retrieval.postgres.apart import Apart
 from retrieval.postgres.events import DDL_LOCK
 from retrieval.postgres.sql_files import fill, queries
 from retrieval.postgres.statements import affected
@@ -42,7 +43,11 @@ class Retention:
         moment = to_moment(before)
         async with self._database.connection() as connection:
             months = [r["partition"] for r in await connection.fetch(sql["event_months"]) if r["ends"] <= moment]
-        dropped = [month for month in months if await self._drop(month, moment)]
+        dropped, apart = [], Apart("retention")
+        for month in months:
+            with apart.step(month):
+                if await self._drop(month, moment):
+                    dropped.append(month)
         rows, now = 0, to_moment(time.time_ns() // 1000)
         async with self._database.connection() as connection:
             while count := affected(await connection.execute(sql["prune_engagement"], moment, now, ROWS_AT_ONCE)):
@@ -54,6 +59,7 @@ class Retention:
                 rows,
                 moment.isoformat(timespec="seconds"),
             )
+        apart.settle()
         return len(dropped)
 
     async def _drop(self, month: str, moment: datetime) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from retrieval.domain.trending import MAX_TRENDING, WINDOWS_S
+from retrieval.domain.trending import LEAST_ENGAGEMENT, MAX_TRENDING, WINDOWS_S
+from retrieval.postgres.apart import REST_S, Apart, Resting
 from retrieval.postgres.sql_files import queries
 from retrieval.postgres.times import to_micros, to_moment
 
@@ -22,7 +23,7 @@ class TrendingLists:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rests_until: dict[tuple[int, int], float] = {}
+        self._resting = Resting()
 
     async def refresh(self, collection_id: int) -> None:
         """Make the lists of a collection now."""
@@ -30,19 +31,24 @@ class TrendingLists:
             await self._make(collection_id, window_s, wait=True)
 
     async def refresh_stale(self) -> None:
-        """Make the lists that something was added to since; nothing where another process does so."""
-        now = time.monotonic()
-        self._rests_until = {key: until for key, until in self._rests_until.items() if until > now}
+        """Make the lists that something was added to since; nothing where another process does so.
+
+        Raises: PartlyFailedError, at the end: a list that cannot be made does not keep the others.
+        """
+        apart = Apart("making lists of what trends")
         async with self._database.connection() as connection:
             stale = await connection.fetch(queries("engagement")["stale_trending"], list(WINDOWS_S))
         for key in (tuple(row) for row in stale):
-            if key in self._rests_until:
+            if key in self._resting.keys:
                 continue
-            began = time.monotonic()
-            if not await self._make(*key, wait=False):
-                return
-            ended = time.monotonic()
-            self._rests_until[key] = ended + REST_FACTOR * (ended - began)
+            name, made, began = "that of collection {}, {} s".format(*key), True, time.monotonic()
+            with apart.step(name):
+                made = await self._make(*key, wait=False)
+            if not made:
+                break
+            took = time.monotonic() - began
+            self._resting.put(key, REST_S if name in apart.failed else REST_FACTOR * took)
+        apart.settle()
 
     async def _make(self, collection_id: int, window_s: int, *, wait: bool) -> bool:
         sql = queries("engagement")
@@ -52,7 +58,9 @@ class TrendingLists:
             elif not await connection.fetchval(sql["try_alone"], _TRENDING_LOCK):
                 return False
             now = to_moment(time.time_ns() // 1000)
-            await connection.execute(sql["refresh_trending"], collection_id, window_s, MAX_TRENDING, now)
+            await connection.execute(
+                sql["refresh_trending"], collection_id, window_s, MAX_TRENDING, now, LEAST_ENGAGEMENT
+            )
         return True
 
     async def best(self, collection_id: int, window_s: int, count: int) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from retrieval.application.candidate_ports import StoredProfile
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from retrieval.reference.memory import Memory
     from retrieval.reference.user_feed import ReferenceUserFeed
 
+SMALL_BATCH = 2_000
+
 
 class ReferenceProfiles:
     """Stores and reads what candidates keep."""
@@ -38,6 +41,13 @@ class ReferenceProfiles:
         """See `EventArchive`."""
         events = self._memory.held(collection).events.values()
         yield sorted(events, key=lambda e: (e.user_id, e.occurred_at, e.item_id, e.event_id))
+
+    async def latest(self, collection: Collection, count: int) -> AsyncIterator[list[Event]]:
+        """See `EventArchive`."""
+        events = self._memory.held(collection).events.values()
+        found = nsmallest(count, events, key=lambda e: (-e.occurred_at, e.user_id, e.item_id, e.event_id))
+        for start in range(0, len(found), SMALL_BATCH):
+            yield found[start : start + SMALL_BATCH]
 
     async def save(self, model: ModelVersion, data: bytes) -> None:
         """See `ArtifactStore`."""

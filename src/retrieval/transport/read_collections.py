@@ -47,6 +47,8 @@ M_RANGE = (2, 100)
 EF_CONSTRUCTION_RANGE = (4, 1000)
 MAX_LISTS = 32_768
 MAX_EVENT_WEIGHT = 100.0
+RATING_SCALES = 1e-100, 1e100
+"""Between these, squares of ratings can be added up."""
 DAY_S = 86_400
 HALF_LIFE_DAYS = (1 / 24, 3650)
 DEFAULT_KINDS = frozenset({IndexKind.HNSW, IndexKind.POPULAR_HNSW, IndexKind.ATTRIBUTE})
@@ -152,7 +154,8 @@ def read_thresholds(message: pb.PopularThresholds, present: PopularThresholds, f
 
 def read_rating_scale(value: float, field: str) -> float:
     """The top of the rating scale."""
-    require(finite(value, field) > 0, field, "must be positive")
+    low, high = RATING_SCALES
+    require(low <= finite(value, field) <= high, field, f"must be positive, from {low:g} to {high:g}")
     return value
 
 

@@ -126,9 +126,8 @@ class CandidateEngine:
         check_filter(options.filter, scope.collection, "options.filter")
         check_context(request.context)
         catalogue = await self._catalogues.of(scope.collection)
-        trained = catalogue.model is not None
         for strategy in request.strategies:
-            weights_of(strategy, trained=trained)
+            weights_of(strategy)
         vector = None
         if request.user_vector is not None:
             vector = await self._pipeline.query(scope, request.user_vector, "user_vector")
@@ -141,7 +140,7 @@ class CandidateEngine:
         known = None if key is None or options.min_consistency_token else await self._known(scope, catalogue, key)
         if known is not None:
             return await self._again(scope, known, report)
-        weights = {**weights_of(strategy, trained=trained)}
+        weights = {**weights_of(strategy, catalogue.evidence)}
         quotas = {name: QUOTAS[name] for name in weights}
         for name, setting in request.sources.items():
             weights[name] = setting.weight if setting.weight is not None else weights.get(name, 1.0)

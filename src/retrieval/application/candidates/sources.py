@@ -13,7 +13,7 @@ import numpy as np
 from retrieval.application.candidates import strategies as names
 from retrieval.application.worker_threads import in_thread
 from retrieval.domain.blend import fuse
-from retrieval.domain.co_engagement import Past
+from retrieval.domain.co_engagement import DAY_US, Past
 from retrieval.domain.ranker import draw
 from retrieval.domain.search import IndexQuery, SourceReport, Stage
 from retrieval.domain.vectors import HALF_MAX, to_half_rows
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from retrieval.application.ports import Stores
     from retrieval.application.search import Scope
     from retrieval.domain.co_engagement import CoEngagement
+    from retrieval.domain.co_visits import CoVisits
     from retrieval.domain.ranker import Crowd
     from retrieval.domain.search import IndexAnswer, Predicate
 
@@ -40,6 +41,8 @@ MAX_NEAREST = 4000
 """A user who has seen so many of the nearest items is served from other sources."""
 LONG_DRAW = 20_000
 """Where the model has and the user has seen more items than this, drawing takes some 5 ms and more."""
+STEPS_A_POSITIVE = 500
+"""A positive of the user counts as so many: there are paths from it to follow."""
 
 
 @dataclass(slots=True)
@@ -133,23 +136,23 @@ class Sources:
         return found
 
     async def _co_engagement(self, quota: int) -> list[str]:
-        """What the trained model and the crowd propose, in the order of the learned blend; worked out once a state."""
-        model, everybody = self.catalogue.model, self.catalogue.everybody
-        if model is None or everybody is None:
+        """What the trained model and the crowd propose, in the order of the learned blend; worked out once a state.
+
+        Without a model, what the latest events say.
+        """
+        catalogue = self.catalogue
+        rests_on = catalogue.everybody or catalogue.visits
+        if rests_on is None:
             return []
         key = (names.CO_ENGAGEMENT, self.seen_counts)
         known = self.state.drawn.get(key)
-        if known is None or known[0] is not everybody:
+        if known is None or known[0] is not rests_on:
             now_us = time.time_ns() // 1000
-            asked = (
-                self.state,
-                model,
-                everybody,
-                self.seen_counts,
-                min(now_us, self.catalogue.newest_event_at or now_us),
-            )
-            long = len(model) + len(self.state.seen) > LONG_DRAW
-            known = everybody, *(await in_thread(_drawn, *asked) if long else _drawn(*asked))
+            asked = catalogue, self.state, self.seen_counts, min(now_us, catalogue.newest_event_at or now_us)
+            items = 0 if catalogue.model is None else len(catalogue.model)
+            items += 0 if catalogue.visits is None else len(catalogue.visits.item_ids)
+            long = items + len(self.state.seen) + STEPS_A_POSITIVE * len(self.state.positives) > LONG_DRAW
+            known = rests_on, *(await in_thread(_proposed, *asked) if long else _proposed(*asked))
             self.state.drawn[key] = known
         if known[2]:
             self.informed.add(names.CO_ENGAGEMENT)
@@ -265,10 +268,32 @@ class Sources:
         )
 
 
+def _proposed(catalogue: Catalogue, state: UserState, seen_counts: bool, now_us: int) -> tuple[list[str], bool]:
+    """What others propose, best first, and whether anything is known that they and the user liked."""
+    if catalogue.model is not None and catalogue.everybody is not None:
+        return _drawn(state, catalogue.model, catalogue.everybody, seen_counts, now_us)
+    return ([], False) if catalogue.visits is None else _visited(state, catalogue.visits, seen_counts, now_us)
+
+
+def _gone(state: UserState, numbers: Mapping[str, int], seen_counts: bool) -> NDArray[np.bool_]:
+    """(n,) whether an item must not be proposed to the user."""
+    gone = np.zeros(len(numbers), bool)
+    ids = state.seen if seen_counts else state.engagement.repelling
+    gone[[numbers[item_id] for item_id in ids if item_id in numbers]] = True
+    return gone
+
+
+def _visited(state: UserState, visits: CoVisits, seen_counts: bool, now_us: int) -> tuple[list[str], bool]:
+    numbers = visits.numbers
+    seeds = np.array([numbers[i] for i, _, _ in state.positives if i in numbers], np.int64)
+    away_days = max(0, now_us - (state.newest_at or now_us)) / DAY_US
+    found = visits.ranked(seeds, away_days, _gone(state, numbers, seen_counts), names.MAX_QUOTA)
+    return [visits.item_ids[number] for number in found.items.tolist()], found.paths > 0
+
+
 def _drawn(
     state: UserState, model: CoEngagement, everybody: Crowd, seen_counts: bool, now_us: int
 ) -> tuple[list[str], bool]:
-    """What model and crowd propose, best first, and whether the model knows anything that the user liked."""
     numbers = model.numbers
     rows = [(numbers[i], at, weight) for i, at, weight in state.positives if i in numbers]
     past = Past(
@@ -276,10 +301,7 @@ def _drawn(
         np.minimum(np.array([row[2] for row in rows], np.float32) / np.float32(model.unit), 1.0),
         np.array([row[1] for row in rows], np.int64),
     )
-    seen = np.zeros(len(model), bool)
-    gone = state.seen if seen_counts else state.engagement.repelling
-    seen[[numbers[item_id] for item_id in gone if item_id in numbers]] = True
-    drawn = draw(model, everybody, past, seen, now_us)
+    drawn = draw(model, everybody, past, _gone(state, numbers, seen_counts), now_us)
     if model.blend is not None:
         order = np.argsort(-model.blend.scores(drawn.features), kind="stable")
         return [model.item_ids[number] for number in drawn.items[order].tolist()], bool(rows)

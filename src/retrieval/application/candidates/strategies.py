@@ -62,7 +62,33 @@ UNTRAINED: Mapping[str, float] = {
     POPULAR: 1.0,
     FRESH: 0.05,
 }
-"""The default strategy without a trained model: what everybody likes says more than texts that look alike."""
+"""The default strategy where few have engaged with anything so far: what everybody likes says more than texts that look
+alike. The more there are, the nearer the weights come to `CROWDED`."""
+CROWDED: Mapping[str, float] = {
+    CO_ENGAGEMENT: 1.0,
+    INTERESTS: 0.01,
+    SIMILAR: 0.01,
+    USER_VECTOR: 1.0,
+    IN_NETWORK: 1.0,
+    RELATED: 0.3,
+    TRENDING: 0.01,
+    POPULAR: 0.02,
+    FRESH: 0.005,
+}
+"""The same where many have: what they say has popularity and trends in it, and no learned blend makes up for what other
+sources displace."""
+
+
+class Evidence(NamedTuple):
+    """How far other users speak for one, `crowd`, and how far they make a trend, `traffic`; both in [0, 1]."""
+
+    crowd: float
+    traffic: float
+
+
+LEARNED = Evidence(1.0, 1.0)
+"""A trained model has weighed them."""
+NO_EVIDENCE = Evidence(0.0, 1.0)
 
 
 class SourceSetting(NamedTuple):
@@ -80,12 +106,12 @@ class Strategy:
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-def weights_of(strategy: Strategy, *, trained: bool) -> Mapping[str, float]:
+def weights_of(strategy: Strategy, evidence: Evidence = LEARNED) -> Mapping[str, float]:
     """Weights by source. Raises: InvalidArgumentError (UNKNOWN_STRATEGY)."""
     if strategy.weights:
         return strategy.weights
-    if strategy.name == DEFAULT_STRATEGY and not trained:
-        return UNTRAINED
+    if strategy.name == DEFAULT_STRATEGY and evidence is not LEARNED:
+        return untrained(evidence)
     if strategy.name not in STRATEGIES:
         raise InvalidArgumentError.of(
             "strategies",
@@ -93,3 +119,13 @@ def weights_of(strategy: Strategy, *, trained: bool) -> Mapping[str, float]:
             reason="UNKNOWN_STRATEGY",
         )
     return STRATEGIES[strategy.name]
+
+
+def untrained(evidence: Evidence) -> Mapping[str, float]:
+    """The default strategy without a model: between `UNTRAINED` and `CROWDED`, as far as others speak."""
+    if evidence == NO_EVIDENCE:
+        return UNTRAINED
+    share = evidence.crowd
+    weights = {name: (1.0 - share) * UNTRAINED.get(name, 0.0) + share * weight for name, weight in CROWDED.items()}
+    weights[TRENDING] *= evidence.traffic
+    return {name: weight for name, weight in weights.items() if weight > 0}

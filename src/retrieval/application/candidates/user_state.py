@@ -15,6 +15,7 @@ import numpy as np
 from retrieval.application.limits import MAX_HISTORY
 from retrieval.application.user_profile import PROFILE_ITEMS
 from retrieval.application.worker_threads import in_thread
+from retrieval.domain.decay import relative
 from retrieval.domain.engagement import Engagement, event_types_of, fresh_weight, read_history, user_hash
 from retrieval.domain.interests import first_positives, interests
 from retrieval.domain.model import EVERYTHING
@@ -151,7 +152,7 @@ class UserStates:
         known = ()
         if used:
             rows = np.stack([found[item_id] for item_id in used])
-            weights = np.array([state.engagement.attracting[item_id] for item_id in used], np.float32)
+            weights = relative([state.engagement.attracting[item_id] for item_id in used])
             grouping = used, rows, weights
             known = await in_thread(interests, *grouping) if rows.size > LONG_GROUPING else interests(*grouping)
         state.interests[version.version_id] = known
