@@ -22,6 +22,7 @@ from retrieval.application.candidates.strategies import (
 )
 from retrieval.application.limits import Limits
 from retrieval.application.search import SearchPipeline
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.engagement import DAY_US
 from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.model import Event, Visibility
@@ -104,7 +105,7 @@ async def test_what_was_turned_down_speaks_for_nothing(stores: Stores, name: str
         h.item_id for h in (await ask(stores, collection, "nobody", strategies=(Strategy("collaborative"),))).hits
     ]
     assert ids[1] not in ranked[:5]
-    catalogue = await Catalogues(stores).of(collection)
+    catalogue = await Catalogues(stores, TaskSupervisor()).of(collection)
     assert catalogue.visits is not None
     assert catalogue.visits.popularity[catalogue.visits.numbers[ids[1]]] == 0
     assert ids[1] not in catalogue.popular[:30]
@@ -126,7 +127,7 @@ async def test_a_first_caller_does_not_wait_for_many_events(
     collection, _ = await town(stores, name, 100)
     monkeypatch.setattr(catalogues, "FIRST_LOOK_S", 0.0)
     monkeypatch.setattr(catalogues, "REFRESH_S", 0.0)
-    read = Catalogues(stores)
+    read = Catalogues(stores, TaskSupervisor())
     assert (await read.of(collection)).visits is None
     await read.settled()
     later = await read.of(collection)
@@ -142,7 +143,7 @@ async def test_a_first_caller_does_not_wait_for_many_events(
 async def test_what_is_kept_has_a_budget(stores: Stores, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The collections that were asked for lately stay."""
     made = [(await town(stores, f"{name}-{n}", 40))[0] for n in range(3)]
-    read = Catalogues(stores)
+    read = Catalogues(stores, TaskSupervisor())
     for collection in made:
         await read.of(collection)
     assert len(read._known) == 3

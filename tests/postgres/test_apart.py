@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from retrieval.postgres.chores import Chores
 
 from retrieval.application.maintenance_ports import JobResult, MaintenanceJob, RunOutcome
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.config import Settings
 from retrieval.domain.engagement import HOUR_US, ItemCounts
 from retrieval.domain.errors import UnavailableError
@@ -171,16 +171,17 @@ async def test_care_for_tables(
     """A table that cannot be looked after; the run says which one, and counts as failed."""
     cared: list[str] = []
 
-    async def caring(_self: object, _connection: object, table: dict[str, str], _done: list[str]) -> None:
+    async def caring(_self: object, _connection: object, table: dict[str, str]) -> list[str]:
         if not cared:
             cared.append("")
             raise ValueError(table["partition"])
         cared.append(table["partition"])
+        return []
 
     monkeypatch.setattr(IndexHealth, "_care_for", caring)
     health = IndexHealth(database, stores.builder)  # type: ignore[arg-type]
     job = MaintenanceJob("care", 3600.0, health.care)
-    run = await PostgresMaintenance(database, [job], Chores(), 5.0).run("care")
+    run = await PostgresMaintenance(database, [job], TaskSupervisor(), 5.0).run("care")
     assert run.outcome is RunOutcome.FAILED
     assert run.error.startswith("failed for embeddings_")
     assert len(cared) >= len(collections)
@@ -204,7 +205,7 @@ async def test_dropping_months(stores: Stores, database: Database, name: str, mo
     async def work() -> JobResult:
         return JobResult(await retention.prune(NOW_US - 3650 * 24 * HOUR_US))
 
-    run = await PostgresMaintenance(database, [MaintenanceJob("prune", 60.0, work)], Chores(), 5.0).run("prune")
+    run = await PostgresMaintenance(database, [MaintenanceJob("prune", 60.0, work)], TaskSupervisor(), 5.0).run("prune")
     assert (len(asked), run.outcome) == (3, RunOutcome.FAILED)
     assert f"{asked[0]} failed" in run.error
 
