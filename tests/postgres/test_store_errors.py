@@ -163,12 +163,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     ],
 )
 async def test_a_database_that_says_so(database: Database, setting: str, statement: str, reason: str) -> None:
+    async def ask() -> None:
+        async with database.connection() as connection:
+            await connection.execute(f"SET {setting}")
+            await connection.execute(statement)
+
     async with database.transaction() as holder:
         await holder.execute("LOCK TABLE retrieval.collections")
         with pytest.raises(RetrievalError) as raised:
-            async with database.connection() as connection:
-                await connection.execute(f"SET {setting}")
-                await connection.execute(statement)
+            await ask()
     told = meaning(raised.value)
     assert told is raised.value
     assert told.reason == reason
