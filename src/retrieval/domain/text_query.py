@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TOKEN = re.compile(r'(-?)"([^"]*)"|(\S+)')
 _LETTER = re.compile(r"\w")
+_WORD = re.compile(r"""[^\s"][^\s"!&|():]*""")
+_OR = re.compile(r"or(?![\w-]).\s*(?=\S)", re.IGNORECASE | re.DOTALL)
+"""OR with something behind it: at the end of a text, as at its beginning, it is a word like any other."""
 
 
 class TextMatch(Enum):
@@ -62,8 +64,9 @@ NO_TEXT = TextQuery(())
 def parse_text(text: str, match: TextMatch = TextMatch.ANY) -> TextQuery:
     """Read a caller's text; nothing is ever refused.
 
-    The rules are those of `websearch_to_tsquery` (PostgreSQL documentation, "Parsing Queries"): OR, in any case, binds
-    weaker than what stands beside it; `-` before a word or a quote excludes it. A quote that is not closed is no quote.
+    The rules are those of `websearch_to_tsquery` (PostgreSQL documentation, "Parsing Queries", and its source): OR, in
+    any case, binds weaker than what stands beside it; `-` before a word or a quote excludes it, also with spaces in
+    between, and a second one takes that back (`wsl --shutdown`); a quote that is not closed goes to the end.
     An alternative that only excludes proposes nothing: there is nothing to rank texts by.
     """
     alternatives: list[Alternative] = []
@@ -78,7 +81,7 @@ def parse_text(text: str, match: TextMatch = TextMatch.ANY) -> TextQuery:
             each.clear()
 
     for minus, quoted, piece in _tokens(text):
-        if not quoted and not minus and piece.lower() == "or":
+        if piece is None:
             close()
         elif minus:
             excluded.append(piece)
@@ -88,13 +91,32 @@ def parse_text(text: str, match: TextMatch = TextMatch.ANY) -> TextQuery:
     return TextQuery(tuple(alternatives), match)
 
 
-def _tokens(text: str) -> Iterator[tuple[bool, bool, str]]:
-    """(whether excluded, whether quoted, piece) of what has a letter or a digit."""
-    for found in _TOKEN.finditer(text):
-        phrase: str | None = found[2]
-        minus, piece = found[1], phrase or ""
-        if phrase is None:
-            word: str = found[3]
-            minus, piece = ("-", word[1:]) if word.startswith("-") else ("", word)
-        if _LETTER.search(piece):
-            yield bool(minus), phrase is not None, piece.strip('"').strip()
+def _tokens(text: str) -> Iterator[tuple[bool, bool, str | None]]:
+    """(whether excluded, whether quoted, piece) of what has a letter or a digit; a piece of None is an OR."""
+    at, minus, operand = 0, False, True
+    while at < len(text):
+        letter = text[at]
+        if operand and letter == "-":
+            minus = not minus
+            at += 1
+        elif operand and letter == '"':
+            end = text.find('"', at + 1)
+            piece = text[at + 1 :] if end < 0 else text[at + 1 : end]
+            at = len(text) if end < 0 else end + 1
+            if _LETTER.search(piece):
+                yield minus, True, piece.strip()
+            minus = operand = False
+        elif letter.isspace() or (operand and letter in "!&|()"):
+            at += 1
+        elif operand:
+            found = _WORD.match(text, at)
+            piece = letter if found is None else found[0]
+            at += len(piece)
+            if _LETTER.search(piece):
+                yield minus, False, piece
+            minus = operand = False
+        else:
+            operand = True
+            if (either := _OR.match(text, at)) is not None:
+                yield False, False, None
+                at = either.end()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from retrieval.application.hybrid import TEXT_WEIGHT, VECTOR_WEIGHT, Hybrid
 from retrieval.application.hybrid_ports import SnippetStyle
 from retrieval.application.limits import MAX_LIMIT
+from retrieval.domain.errors import InvalidArgumentError
 from retrieval.domain.hybrid import Fusion, HybridMode
 from retrieval.domain.text_query import TextMatch, TextQuery, parse_text
 from retrieval.transport import enums
@@ -60,7 +61,9 @@ def _words(value: str, match: TextMatch, *, required: bool) -> TextQuery:
     query = parse_text(value, match)
     count = sum(len(piece.split()) for piece in query.pieces)
     require(count <= MAX_WORDS, "text", f"has {count} words, at most {MAX_WORDS}", "TOO_MANY_WORDS")
-    require(not required or query.wanted, "text", "has no word to search for: it needs a letter or a digit", "NO_WORDS")
+    if required and not query.wanted:
+        require(not query.pieces, "text", "only excludes; add a word or a phrase to look for", "ONLY_EXCLUSIONS")
+        raise InvalidArgumentError.of("text", "has no letter and no digit to search for", reason="NO_WORDS")
     return query
 
 
