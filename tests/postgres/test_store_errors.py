@@ -165,10 +165,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def test_a_database_that_says_so(database: Database, setting: str, statement: str, reason: str) -> None:
     async with database.transaction() as holder:
         await holder.execute("LOCK TABLE retrieval.collections")
-        with pytest.raises(RetrievalError) as raised:
+
+        async def ask() -> None:
             async with database.connection() as connection:
                 await connection.execute(f"SET {setting}")
                 await connection.execute(statement)
+
+        with pytest.raises(RetrievalError) as raised:
+            await ask()
     told = meaning(raised.value)
     assert told is raised.value
     assert told.reason == reason

@@ -124,10 +124,14 @@ class NativeFront:
     async def stop(self, grace_s: float) -> None:
         """See `Front`."""
         end = self._loop.time() + grace_s
-        behind = asyncio.create_task(self._behind.stop(grace_s))  # awaited: below
+        await self._calls.lull(grace_s)
+        behind = asyncio.create_task(self._behind.stop(max(0.0, end - self._loop.time())))  # awaited: below
         # Not until the tasks are done: `close` drops what the connections have not written yet.
         while self._unfinished() and self._loop.time() < end:  # noqa: ASYNC110 - nothing tells the end
             await asyncio.sleep(FLUSH_S)
+        # Callers that are told now and come again at once hear from the connection that it ends.
+        self._calls.release()
+        await asyncio.sleep(0)
         for call_id, task in list(self._tasks.items()):
             self._front.fail(call_id, _UNAVAILABLE, "the server is shutting down")
             task.cancel()
@@ -136,9 +140,10 @@ class NativeFront:
         await asyncio.to_thread(self._close)
 
     def _unfinished(self) -> int:
-        """Calls whose reply is not with the connection yet, those in the queue included."""
+        """Calls whose reply is not with the connection yet, those in the queue included, those that are held not."""
         methods = (self._front.metrics() or {"methods": {}})["methods"].values()
-        return sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
+        begun = sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
+        return begun - sum(self._calls.held[name] for name in self._names)
 
     def _close(self) -> None:
         self._front.close()
