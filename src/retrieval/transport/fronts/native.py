@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import tempfile
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -23,6 +21,7 @@ from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call, logs_success
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS
 from retrieval.transport.fronts.grpcio import make_server
+from retrieval.transport.fronts.socket_folder import SocketFolder
 from retrieval.transport.hot import answer
 
 if TYPE_CHECKING:
@@ -107,14 +106,14 @@ class NativeFront:
         self.port = self._front.bound_port
         self._behind = make_server(offer)
         # Not below a folder that others may enter: who reaches the socket reaches the service.
-        self._folder = tempfile.TemporaryDirectory(prefix="retrieval-")
+        self._folder = SocketFolder()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._receive, name="calls", daemon=True)
 
     async def start(self) -> None:
         """See `Front`."""
-        path = str(Path(self._folder.name, "grpcio.sock"))
+        path = str(self._folder.path / "grpcio.sock")
         self._behind.add_insecure_port(f"unix:{path}")
         await self._behind.start()
         self._front.set_fallback(path)
@@ -142,13 +141,13 @@ class NativeFront:
     def _unfinished(self) -> int:
         """Calls whose reply is not with the connection yet, those in the queue included, those that are held not."""
         methods = (self._front.metrics() or {"methods": {}})["methods"].values()
-        begun = sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
+        begun: int = sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
         return begun - sum(self._calls.held[name] for name in self._names)
 
     def _close(self) -> None:
         self._front.close()
         self._thread.join()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def _receive(self) -> None:
         """Until the front is closed; runs in the thread."""
