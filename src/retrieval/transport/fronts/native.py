@@ -19,6 +19,7 @@ import grpc
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
 from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call, logs_success
+from retrieval.transport.fronts.accept_log import ACCEPT_FILTER
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS
 from retrieval.transport.fronts.grpcio import make_server
 from retrieval.transport.fronts.socket_folder import SocketFolder
@@ -83,6 +84,7 @@ class NativeFront:
     name = "native"
 
     def __init__(self, offer: Offer, address: Address) -> None:
+        logging.getLogger("pygrpc_native.server").addFilter(ACCEPT_FILTER)
         self._max_bytes = offer.max_message_bytes
         self._calls = offer.calls
         unary = offer.methods.unary()
