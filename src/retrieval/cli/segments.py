@@ -13,6 +13,8 @@ from rich.status import Status
 
 from retrieval.bootstrap import build_segment
 from retrieval.cli.terminal import console
+from retrieval.domain.errors import FailedPreconditionError
+from retrieval.faiss_cache.build_process import VERSION_EMPTY
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +30,7 @@ _LOG_EVERY_S = 5.0
 
 
 async def run_build_segment(settings: Settings, options: argparse.Namespace) -> int:
-    """Build; the exit code is 0 once the segment is published."""
+    """Build; the exit code is 0 once the segment is published, and `VERSION_EMPTY` for a parent that asked in vain."""
     os.nice(NICENESS)
     if options.attached:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -44,7 +46,12 @@ async def run_build_segment(settings: Settings, options: argparse.Namespace) -> 
                 last[0] = time.monotonic()
                 log.info("%s", line)
 
-        manifest = await asyncio.shield(build_segment(settings, options.collection, options.version, report))
+        try:
+            manifest = await asyncio.shield(build_segment(settings, options.collection, options.version, report))
+        except FailedPreconditionError as error:
+            if options.attached and error.reason == "VERSION_EMPTY":
+                return VERSION_EMPTY  # the parent knows what to do
+            raise
     log.info(
         "collection %s: segment %d of version id %d built: %d rows, %.0f MB, %s on %d components, %.1f s",
         options.collection,

@@ -236,7 +236,6 @@ class SearchReport:
     shortfall: Shortfall | None = None
     degraded_reason: str = ""
     missing_item_ids: tuple[str, ...] = ()
-    consistency_token: str = ""
     stages: tuple[Stage, ...] = ()
     decision_id: str = ""
     strategy: str = ""

@@ -7,12 +7,16 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from retrieval.domain.errors import UnavailableError
+from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.domain.model import Collection, EmbeddingVersion
+
+
+VERSION_EMPTY = 66
+"""Exit code of a build that found no rows: EX_NOINPUT of sysexits.h."""
 
 
 class BuildProcess:
@@ -38,5 +42,9 @@ class BuildProcess:
             if child.returncode is None:
                 child.terminate()
                 await child.wait()
+        if code == VERSION_EMPTY:
+            raise FailedPreconditionError(
+                f"embedding version {version.version} of {collection.name!r} holds no rows yet", reason="VERSION_EMPTY"
+            )
         if code != 0:
             raise UnavailableError(f"the build ended with exit code {code}; see the log", reason="SEGMENT_NOT_BUILT")

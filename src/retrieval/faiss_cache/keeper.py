@@ -157,8 +157,11 @@ class Keeper:
                 self._wanted.discard(version_id)
                 self._due_since.pop(version_id, None)
             except (RetrievalError, OSError) as error:
-                log.warning("no new segment for collection %s: %s", resident.collection.name, error)
-                self._retry_at[version_id] = time.monotonic() + RETRY_S
+                if isinstance(error, RetrievalError) and error.reason == "VERSION_EMPTY":
+                    self._start_over(resident)
+                else:
+                    log.warning("no new segment for collection %s: %s", resident.collection.name, error)
+                    self._retry_at[version_id] = time.monotonic() + RETRY_S
             except Exception:
                 log.exception("building a segment for collection %s failed", resident.collection.name)
                 self._retry_at[version_id] = time.monotonic() + RETRY_S
@@ -166,8 +169,22 @@ class Keeper:
                 self.building = None
             await self.look()
 
+    def _start_over(self, resident: Resident) -> None:
+        """The version holds no rows any more: what is on disk of it is of no use, and without it, it is read whole."""
+        version_id = resident.version.version_id
+        self._wanted.discard(version_id)
+        folder = self.folder(version_id)
+        for generation in folder.generations():
+            folder.drop(generation)
+        resident.emptied()
+
     def _is_due(self, resident: Resident) -> bool:
         version_id = resident.version.version_id
+        if resident.is_empty:
+            # There is nothing to build until there are rows, and then few rows need no segment.
+            self._wanted.discard(version_id)
+            self._due_since.pop(version_id, None)
+            return False
         now = time.monotonic()
         if now < self._retry_at.get(version_id, 0.0):
             return False

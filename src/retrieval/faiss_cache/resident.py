@@ -57,6 +57,12 @@ class Resident:
         segment_rows = 0 if self.view is None else self.view.segment_rows
         return self.outgrown or self.changed_rows > self.settings.worth_a_build(segment_rows)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that the version holds no rows."""
+        view = self.view
+        return view is not None and not view.segment_rows - view.dead_rows + view.delta.living_rows
+
     def redefine(self, collection: Collection, version: EmbeddingVersion) -> None:
         """Take on changed definitions."""
         declared = collection.attributes != self.collection.attributes
@@ -82,6 +88,11 @@ class Resident:
     def forget(self) -> None:
         """The store cannot tell what changed: start over."""
         self.view, self.given_up = None, 0
+
+    def emptied(self) -> None:
+        """The version was found without rows: it can be followed from there."""
+        self.forget()
+        self.outgrown = False
 
     async def step(self, snapshot: StoreSnapshot, changed: AbstractCollection[str], feed: ChangeFeed) -> None:
         """Come to the snapshot. `changed`: items of the collection that changed since the view's position."""

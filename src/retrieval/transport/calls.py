@@ -10,7 +10,8 @@ import asyncio
 import logging
 import secrets
 import time
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from retrieval.application.deadline import set_remaining_s
 from retrieval.application.worker_threads import in_thread
-from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from retrieval.domain.errors import DeadlineExceededError, InvalidArgumentError, OverloadedError, UnavailableError
 from retrieval.transport.apart import apart, large_request
 from retrieval.transport.lanes import LARGE_BYTES, stream_writes
 from retrieval.transport.status import call_id, code_of, forget_frames, known, rich_status
@@ -41,6 +42,14 @@ TIMING_KEY = "server-timing-us"
 """Trailing metadata: microseconds spent in the handler, decoding and encoding included."""
 CALL_ID_KEY = "call-id"
 """Trailing metadata: names the call in the log."""
+
+
+HOLD_S = 0.25
+"""A call that comes while draining is refused after this at the latest."""
+QUIET_S = 0.05
+"""Where so long no call came, each caller who waits for an answer before the next call is held."""
+CLEAN_UP_S = 5.0
+"""Time that calls which were cancelled get to clean up after themselves."""
 
 
 class Context(Protocol):
@@ -76,6 +85,38 @@ class Calls:
         self._default_deadline_s = default_deadline_s
         self.identities: Iterator[str] = map(f"{secrets.token_hex(4)}-{{:x}}".format, count(1))
         self.draining = False
+        self.held: Counter[str] = Counter()
+        """Calls by method that came while draining and are not told yet."""
+        self._came = 0
+        self._released = asyncio.Event()
+        self._under_way = 0
+        self._last_over = asyncio.Event()
+
+    async def lull(self, grace_s: float) -> None:
+        """Wait until no call has come for `QUIET_S`; at most `HOLD_S`, and half of the time that the drain has.
+
+        A caller who is held sends nothing more on the connection, so that none of its calls meets the end of it. Those
+        who do not wait for answers go on sending, though, and the last of these calls may be cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + min(HOLD_S, grace_s / 2)
+        came = -1
+        while came != self._came and loop.time() < end:
+            came = self._came
+            await asyncio.sleep(min(QUIET_S, grace_s / 2))
+
+    def release(self) -> None:
+        """Tell those who are held, and who come from now on, that the server is shutting down."""
+        self._released.set()
+
+    async def ended(self) -> None:
+        """Wait until every call has come to its end, those that were cancelled included, at most `CLEAN_UP_S`."""
+        self.release()
+        if self._under_way:
+            self._last_over.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLEAN_UP_S):
+                    await self._last_over.wait()
 
     def unary(self, method: str, handler: Handler) -> UnaryCall:
         """The handler of a unary method, from encoded request to encoded reply."""
@@ -139,7 +180,10 @@ class Calls:
         identity = next(self.identities)
         call_id.set(identity)
         outcome = "CANCELLED"
+        self._under_way += 1
         try:
+            if self.draining:
+                await self._hold(method, context, lane)
             reply = await self._admitted(lane, run)
             context.set_trailing_metadata(trailers(started, identity))
             outcome = "OK"
@@ -150,11 +194,29 @@ class Calls:
         else:
             return reply
         finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._last_over.set()
             log_call(method, outcome, started, identity)
 
-    async def _admitted(self, lane: Lane, run: Callable[[], Awaitable[Any]]) -> Any:
-        if self.draining:
-            raise UnavailableError("the server is shutting down; call another one", reason="SHUTTING_DOWN")
+    async def _hold(self, method: str, context: Context, lane: Lane) -> NoReturn:
+        """Refuse a call that comes while draining: at `release`, after `HOLD_S`, or at once where there is no room."""
+        self._came += 1
+        remaining_s = context.time_remaining()
+        most_s = HOLD_S if remaining_s is None else min(HOLD_S, remaining_s / 2)
+        with suppress(OverloadedError, TimeoutError):
+            lane.enter()
+            self.held[method] += 1
+            try:
+                async with asyncio.timeout(most_s):
+                    await self._released.wait()
+            finally:
+                self.held[method] -= 1
+                lane.leave()
+        raise UnavailableError("the server is shutting down; call another one", reason="SHUTTING_DOWN")
+
+    @staticmethod
+    async def _admitted(lane: Lane, run: Callable[[], Awaitable[Any]]) -> Any:
         lane.enter()
         try:
             return await run()

@@ -88,6 +88,7 @@ class RunningServer:
         self._calls.draining = True
         await self._health.drain()
         await self._front.stop(self._drain_s)
+        await self._calls.ended()
 
 
 async def start_server(

@@ -74,7 +74,7 @@ def _write_report(report: SearchReport, returned: int, token: str, into: common_
     into.degraded = bool(report.degraded_reason)
     into.missing_item_ids.extend(report.missing_item_ids)
     # Reading the present token would cost a round trip; what the caller presented is what the answer surely reflects.
-    into.consistency_token = report.consistency_token or token
+    into.consistency_token = token
     into.decision_id = report.decision_id
     into.strategy = report.strategy
     into.propensity = report.propensity

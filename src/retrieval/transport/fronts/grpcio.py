@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
+FAREWELL_S = 0.05
+"""Time a connection gets to say that it ends, before its callers are told so."""
+
+
 class GrpcioFront:
     """See `Front`. Raises: UnavailableError (ADDRESS_IN_USE)."""
 
@@ -27,6 +32,7 @@ class GrpcioFront:
 
     def __init__(self, offer: Offer, address: Address) -> None:
         self._server = make_server(offer, reuse_port=address.reuse_port)
+        self._calls = offer.calls
         try:
             if address.certificate:
                 credentials = grpc.ssl_server_credentials([(address.key, address.certificate)])
@@ -42,7 +48,15 @@ class GrpcioFront:
 
     async def stop(self, grace_s: float) -> None:
         """See `Front`."""
-        await self._server.stop(grace_s)
+        # From now on grpcio cancels the calls that it has not handed over yet, and those that come before a client has
+        # read that the connection ends (GOAWAY). So callers are held until none sends anything, and told behind that.
+        end = asyncio.get_running_loop().time() + grace_s
+        await self._calls.lull(grace_s)
+        left_s = max(0.0, end - asyncio.get_running_loop().time())
+        stopping = asyncio.create_task(self._server.stop(left_s))  # awaited: below
+        await asyncio.sleep(min(FAREWELL_S, left_s / 2))
+        self._calls.release()
+        await stopping
 
 
 def make_server(offer: Offer, *, reuse_port: bool = False) -> grpc.aio.Server:

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import tempfile
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
 from retrieval.transport.calls import CALL_ID_KEY, TIMING_KEY, log_call, logs_success
+from retrieval.transport.fronts.accept_log import ACCEPT_FILTER
 from retrieval.transport.fronts.front import KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS
 from retrieval.transport.fronts.grpcio import make_server
+from retrieval.transport.fronts.socket_folder import SocketFolder
 from retrieval.transport.hot import answer
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class NativeFront:
     name = "native"
 
     def __init__(self, offer: Offer, address: Address) -> None:
+        logging.getLogger("pygrpc_native.server").addFilter(ACCEPT_FILTER)
         self._max_bytes = offer.max_message_bytes
         self._calls = offer.calls
         unary = offer.methods.unary()
@@ -107,14 +108,14 @@ class NativeFront:
         self.port = self._front.bound_port
         self._behind = make_server(offer)
         # Not below a folder that others may enter: who reaches the socket reaches the service.
-        self._folder = tempfile.TemporaryDirectory(prefix="retrieval-")
+        self._folder = SocketFolder()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._receive, name="calls", daemon=True)
 
     async def start(self) -> None:
         """See `Front`."""
-        path = str(Path(self._folder.name, "grpcio.sock"))
+        path = str(self._folder.path / "grpcio.sock")
         self._behind.add_insecure_port(f"unix:{path}")
         await self._behind.start()
         self._front.set_fallback(path)
@@ -124,10 +125,14 @@ class NativeFront:
     async def stop(self, grace_s: float) -> None:
         """See `Front`."""
         end = self._loop.time() + grace_s
-        behind = asyncio.create_task(self._behind.stop(grace_s))  # awaited: below
+        await self._calls.lull(grace_s)
+        behind = asyncio.create_task(self._behind.stop(max(0.0, end - self._loop.time())))  # awaited: below
         # Not until the tasks are done: `close` drops what the connections have not written yet.
         while self._unfinished() and self._loop.time() < end:  # noqa: ASYNC110 - nothing tells the end
             await asyncio.sleep(FLUSH_S)
+        # Callers that are told now and come again at once hear from the connection that it ends.
+        self._calls.release()
+        await asyncio.sleep(0)
         for call_id, task in list(self._tasks.items()):
             self._front.fail(call_id, _UNAVAILABLE, "the server is shutting down")
             task.cancel()
@@ -136,14 +141,15 @@ class NativeFront:
         await asyncio.to_thread(self._close)
 
     def _unfinished(self) -> int:
-        """Calls whose reply is not with the connection yet, those in the queue included."""
+        """Calls whose reply is not with the connection yet, those in the queue included, those that are held not."""
         methods = (self._front.metrics() or {"methods": {}})["methods"].values()
-        return sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
+        begun: int = sum(m["started"] - sum(status["count"] for status in m["status"].values()) for m in methods)
+        return begun - sum(self._calls.held[name] for name in self._names)
 
     def _close(self) -> None:
         self._front.close()
         self._thread.join()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def _receive(self) -> None:
         """Until the front is closed; runs in the thread."""
