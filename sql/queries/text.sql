@@ -10,11 +10,10 @@ INNER JOIN pg_namespace AS n ON n.oid = c.cfgnamespace
 WHERE n.nspname ~ '^[a-z_][a-z0-9_]*$' AND c.cfgname ~ '^[a-z_][a-z0-9_]*$'
 
 -- name: analyse
--- What the language makes of each piece of a query: the condition that its words follow each other, the one that all are
--- there, and its lexemes. All are empty for a piece of stop words.
+-- What the language makes of each piece of a query: the condition that its words follow each other, and its lexemes. Both
+-- are empty for a piece of stop words.
 SELECT
     phraseto_tsquery($1::text::regconfig, p.piece)::text AS phrase,
-    plainto_tsquery($1::text::regconfig, p.piece)::text AS words,
     tsvector_to_array(to_tsvector($1::text::regconfig, p.piece)) AS lexemes
 FROM unnest($2::text[]) WITH ORDINALITY AS p (piece, place)
 ORDER BY p.place

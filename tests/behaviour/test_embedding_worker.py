@@ -13,6 +13,7 @@ from retrieval.application import embedding_worker
 from retrieval.application.embedders import Embedders, LocalTextEmbedder, TextRefused
 from retrieval.application.embedding_worker import EmbeddingWorker
 from retrieval.application.query_embedder import QueryEmbedder
+from retrieval.application.task_supervisor import TaskSupervisor
 from retrieval.domain.errors import FailedPreconditionError, UnavailableError
 from retrieval.domain.model import EVERYTHING, Collection, EmbeddingVersion, Item, Metric
 from retrieval.domain.projection import Projection
@@ -52,7 +53,7 @@ def fake(name: str) -> Fake:
 @asynccontextmanager
 async def working(stores: Stores, *embedders: Any, lease_s: float = 60.0) -> AsyncIterator[EmbeddingWorker]:
     worker = EmbeddingWorker(stores, Embedders(*embedders), lease_s)
-    worker.start()
+    worker.start(TaskSupervisor())
     try:
         yield worker
     finally:
@@ -226,7 +227,7 @@ async def test_vectors_of_a_projected_version_are_projected(stores: Stores, name
 
 async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str) -> None:
     server = EmbeddingServer()
-    await server.start()
+    await server.start(TaskSupervisor())
     embedder = server.embedder()
     embedder.model = f"http model of {name}"
     collection = await shelf(stores, name, embedder.model)
@@ -238,7 +239,7 @@ async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str
             await asyncio.sleep(0.01)
         await server.stop()
         await asyncio.sleep(0.2)
-        await server.start()
+        await server.start(TaskSupervisor())
         await until_idle(stores, collection)
     await check_texts(stores, collection, collection.active, texts)
     (dead,) = await stores.embedding_jobs.list_dead(collection, collection.active, 0, 5)
@@ -249,7 +250,7 @@ async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str
 
 async def test_a_query_asks_whoever_has_the_model() -> None:
     server = EmbeddingServer()
-    await server.start()
+    await server.start(TaskSupervisor())
     http, fake = server.embedder(), Fake("other")
     embedder = QueryEmbedder(Embedders(fake, http))
     for model in ("model-a", "other"):

@@ -127,10 +127,14 @@ def test_every_text_can_be_read(text: str, match: TextMatch) -> None:
         ("a b", [(("a", "b"), (), ())]),
         ("a or b c", [(("a",), (), ()), (("b", "c"), (), ())]),
         ('-a "b c" -"d e" f', [(("f",), ("b c",), ("a", "d e"))]),
-        ('"not closed', [(("not", "closed"), (), ())]),
-        ("well-known - -- e-mail", [(("well-known", "e-mail"), (), ())]),
+        ('"not closed', [((), ("not closed",), ())]),
+        ("well-known - -- e-mail", [(("well-known",), (), ("e-mail",))]),
+        ("wsl --shutdown", [(("wsl", "shutdown"), (), ())]),
+        ("a or", [(("a", "or"), (), ())]),
+        ("(a) | or b", [(("a",), (), ()), (("b",), (), ())]),
+        ("_ a", [(("a",), (), ())]),
         ("-only -this OR that", [((), (), ("only", "this")), (("that",), (), ())]),
-        ('or OR "or"', [((), ("or",), ())]),
+        ('or OR "or"', [(("or",), (), ()), ((), ("or",), ())]),
     ],
 )
 def test_syntax(text: str, expected: list[object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LETTER = re.compile(r"\w")
+_LETTER = re.compile(r"[^\W_]")
 _WORD = re.compile(r"""[^\s"][^\s"!&|():]*""")
 _OR = re.compile(r"or(?![\w-]).\s*(?=\S)", re.IGNORECASE | re.DOTALL)
 """OR with something behind it: at the end of a text, as at its beginning, it is a word like any other."""
@@ -106,7 +106,7 @@ def _tokens(text: str) -> Iterator[tuple[bool, bool, str | None]]:
             if _LETTER.search(piece):
                 yield minus, True, piece.strip()
             minus = operand = False
-        elif letter.isspace() or (operand and letter in "!&|()"):
+        elif letter.isspace() or letter in "!&|()":
             at += 1
         elif operand:
             found = _WORD.match(text, at)

@@ -17,7 +17,6 @@ class Analysed(NamedTuple):
     """A word or phrase in the collection's language; see `analyse` in sql/queries/text.sql."""
 
     phrase: str
-    words: str
     lexemes: tuple[str, ...]
 
 
@@ -57,7 +56,7 @@ class TextConditions:
     def _bound(self, alternative: Alternative) -> list[str]:
         conditions = [self.pieces[p].phrase for p in alternative.phrases]
         if self.query.match is TextMatch.ALL:
-            conditions += [self.pieces[w].words for w in alternative.words]
+            conditions += [self.pieces[w].phrase for w in alternative.words]
         conditions += [f"!({self.pieces[e].phrase})" for e in alternative.excluded if self.pieces[e].phrase]
         return conditions
 

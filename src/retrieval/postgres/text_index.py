@@ -107,7 +107,7 @@ class PostgresText:
         pieces = query.pieces
         async with self._database.searching(None) as connection:
             rows = await connection.fetch(queries("text")["analyse"], collection.text_language, list(pieces))
-        analysed = (Analysed(r["phrase"], r["words"], tuple(r["lexemes"])) for r in rows)
+        analysed = (Analysed(r["phrase"], tuple(r["lexemes"])) for r in rows)
         conditions = TextConditions(query, dict(zip(pieces, analysed, strict=True)))
         self._analysed.put(key, conditions)
         return conditions

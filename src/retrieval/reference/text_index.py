@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from retrieval.domain.text_query import Alternative, TextQuery
     from retrieval.reference.memory import Memory
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 
 
 class ReferenceText:
@@ -101,13 +101,8 @@ def complies(query: TextQuery, text: Sequence[str]) -> bool:
 
 
 def _complies(alternative: Alternative, match: TextMatch, text: Sequence[str]) -> bool:
-    present = set(text)
-    needed = [x for word in alternative.words for x in words_of(word)] if match is TextMatch.ALL else []
-    return (
-        all(_has(text, p) for p in alternative.phrases)
-        and not any(_has(text, e) for e in alternative.excluded)
-        and present.issuperset(needed)
-    )
+    needed = (*alternative.phrases, *(alternative.words if match is TextMatch.ALL else ()))
+    return all(_has(text, p) for p in needed) and not any(_has(text, e) for e in alternative.excluded)
 
 
 def _proposes(alternative: Alternative, match: TextMatch, text: Sequence[str]) -> bool:
