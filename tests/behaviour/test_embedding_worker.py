@@ -227,7 +227,7 @@ async def test_vectors_of_a_projected_version_are_projected(stores: Stores, name
 
 async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str) -> None:
     server = EmbeddingServer()
-    await server.start(TaskSupervisor())
+    await server.start()
     embedder = server.embedder()
     embedder.model = f"http model of {name}"
     collection = await shelf(stores, name, embedder.model)
@@ -239,7 +239,7 @@ async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str
             await asyncio.sleep(0.01)
         await server.stop()
         await asyncio.sleep(0.2)
-        await server.start(TaskSupervisor())
+        await server.start()
         await until_idle(stores, collection)
     await check_texts(stores, collection, collection.active, texts)
     (dead,) = await stores.embedding_jobs.list_dead(collection, collection.active, 0, 5)
@@ -250,7 +250,7 @@ async def test_an_http_server_that_goes_and_comes_back(stores: Stores, name: str
 
 async def test_a_query_asks_whoever_has_the_model() -> None:
     server = EmbeddingServer()
-    await server.start(TaskSupervisor())
+    await server.start()
     http, fake = server.embedder(), Fake("other")
     embedder = QueryEmbedder(Embedders(fake, http))
     for model in ("model-a", "other"):
