@@ -50,7 +50,7 @@ FILES = (
     maintenance_service_pb2,
 )
 ITEMS = 6000
-CALL_S = 20.0
+CALL_S = 5.0
 GROWTH = 1.3
 SEED_BYTES = 20_000
 """Larger examples are cut: a mutation of megabytes says no more than one of a few kilobytes."""
@@ -172,7 +172,16 @@ async def run(address: str, pid: int, count: int, seed: int, callers: int, conso
     wrong: Counter[tuple[str, str, str]] = Counter()
     left, before = count, 0.0
     # What ends the fixture, or takes minutes, is asked for rarely.
-    rare = ("DeleteCollection", "RunMaintenanceJob", "EvaluateRecall", "GenerateTrainingPairs", "DetachTable")
+    rare = (
+        "DeleteCollection",
+        "RunMaintenanceJob",
+        "EvaluateRecall",
+        "GenerateTrainingPairs",
+        "DetachTable",
+        "BuildIndex",
+        "CreateCollection",
+        "CreateEmbeddingVersion",
+    )
     names = [name for name in kinds for _ in range(1 if name.endswith(rare) else 40)]
     async with grpc.aio.insecure_channel(address, MESSAGE_BYTES) as channel:
 

@@ -82,7 +82,11 @@ def test_what_trends(rows: list[tuple[str, int, float]], window_s: int) -> None:
     found = trending_scores(hours, NOW_US, window_s)
     assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
     # An hour that overlaps with the window counts, and one that is to come does not.
-    inside = {i for i, hour, e in hours if e > 0 and hour <= NOW_US and hour + HOUR_US > NOW_US - window_s * 1_000_000}
+    inside = {
+        i
+        for i, hour, e in hours
+        if e > LEAST_ENGAGEMENT and hour <= NOW_US and hour + HOUR_US > NOW_US - window_s * 1_000_000
+    }
     assert {i for i, _ in found} == inside
     totals = {item: sum(e for i, _, e in hours if i == item) for item, _ in found}
     assert all(0 < score <= totals[item] * (1 + 1e-9) for item, score in found)
