@@ -21,7 +21,7 @@ from retrieval.domain.engagement import (
     user_hash,
 )
 from retrieval.domain.model import Event
-from retrieval.domain.trending import WINDOWS_S, trending_scores
+from retrieval.domain.trending import LEAST_ENGAGEMENT, WINDOWS_S, trending_scores
 
 NOW_US = 1_900_000_000_000_000
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "events.md"
