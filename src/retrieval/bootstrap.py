@@ -178,7 +178,7 @@ async def build_segment(
     """Build the next segment of a version (0: the active one) on all cores and return its manifest."""
     adapter = PostgresAdapter(settings)
     try:
-        # A chore that waits for the processor that the build has would keep everybody else from doing it.
+        # A background task that waits for the processor that the build has would keep everybody else from doing it.
         stores = await adapter.open(migrate=False, chores=False, create=False)
         found = await stores.collections.get(collection)
         cores = len(os.sched_getaffinity(0))
